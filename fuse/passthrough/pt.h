@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_FUSE_PASSTHROUGH_PT_H
+#define VIRTIOFSD_FUSE_PASSTHROUGH_PT_H
+
+/*
+ * The passthrough file system's face to the rest of fuse/: options in,
+ * libfuse operations out.  What is inside the room is in pt_i.h.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fuse/fuse_api.h"
+#include "fuse/passthrough/idmap.h"
+
+enum pt_cache {
+    PT_CACHE_AUTO,     /* 1 s entry/attr timeout, no FOPEN flags */
+    PT_CACHE_ALWAYS,   /* 86400 s, KEEP_CACHE, CACHE_DIR */
+    PT_CACHE_METADATA, /* 86400 s, files DIRECT_IO, dirs CACHE_DIR|KEEP_CACHE */
+    PT_CACHE_NEVER,    /* 0 s, DIRECT_IO, no readdirplus */
+};
+
+/* Plain data: it is handed to the request process in one message. */
+struct pt_opts {
+    enum pt_cache cache;
+    double attr_timeout_s;  /* < 0: what the cache mode says */
+    double entry_timeout_s; /* < 0: what the cache mode says */
+    bool writeback;
+    bool readonly;
+    bool xattr;
+    bool allow_direct_io;   /* else O_DIRECT is stripped */
+    bool preserve_noatime;  /* else O_NOATIME is stripped */
+    bool readdirplus;
+    bool announce_submounts;
+    struct idmap uid_map; /* --translate-uid */
+    struct idmap gid_map; /* --translate-gid */
+};
+
+struct pt_fs;
+
+/**
+ * pt_fs_create() - open a tree for serving.
+ * @opts:    borrowed for the life of the result.
+ * @root_fd: O_PATH of the root; borrowed.
+ * @proc_fd: O_PATH of /proc/self/fd, to reopen O_PATH fds through; borrowed.
+ * Return: 0 or -errno.
+ */
+int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
+                 struct pt_fs **fs);
+
+/**
+ * pt_fs_reset() - forget every node and handle but the root's node.
+ * Called before a new FUSE_INIT is answered, at DESTROY and at device reset:
+ * a new life finds nothing of the old one (invariant 12).
+ * Context: no operation is running in any thread; none starts meanwhile.
+ */
+void pt_fs_reset(struct pt_fs *fs);
+
+void pt_fs_destroy(struct pt_fs *fs);
+
+/* Counts for tests and leak checks. */
+struct pt_fs_counts {
+    uint64_t nodes;   /* root included */
+    uint64_t handles; /* open files and directories */
+};
+void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out);
+
+/**
+ * pt_ops - the operations for fuse_session_new().
+ * The session's userdata is the struct pt_fs.  Every operation answers before
+ * it returns, exactly once.  Operations may run in many threads at once.
+ * Payload goes through fuse/request.h, not through libfuse's buffers.
+ */
+extern const struct fuse_lowlevel_ops pt_ops;
+
+#endif
