@@ -113,12 +113,20 @@ void ipc_fds_close(struct ipc_fds *f);
  * @name:       "cmd" or "evt", for log lines.
  * @timeout_ms: how long a call may wait for its reply.
  * @next_id:    initiator only.
+ * @side:       initiator only, may be NULL: called while a call waits for its
+ *              reply and @side_fd is readable.  Control serves the event
+ *              channel with it: a ring's thread that reports a broken ring
+ *              must get its answer before that ring can be quiet.  A negative
+ *              return ends the channel.
  */
 struct ipc_chan {
     int fd;
     const char *name;
     int timeout_ms;
     uint32_t next_id;
+    int side_fd;
+    int (*side)(void *arg);
+    void *side_arg;
 };
 
 /**

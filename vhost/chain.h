@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_VHOST_CHAIN_H
+#define VIRTIOFSD_VHOST_CHAIN_H
+
+/*
+ * One descriptor chain, walked once: readable buffers, then writable ones, as
+ * spans of host memory.  Neighbours that touch are merged, so that a payload
+ * of contiguous pages is one iovec.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "vhost/vring.h"
+
+/* Descriptors a chain may hold in all, its indirect table included. */
+#define CHAIN_MAX_DESCS VRING_SIZE_MAX
+
+/**
+ * struct chain - a walked chain; spans are borrowed from the ring's map.
+ * @iov:    @n_readable spans the device reads, then @n_writable it writes.
+ * @gpa:    guest-physical address of each writable span's first byte, at the
+ *          same index; filled in only when the ring is logged.
+ * Storage: chain_init() once per executing thread.
+ */
+struct chain {
+    struct iovec *iov;
+    uint64_t *gpa;
+    uint32_t n_readable, n_writable;
+    uint64_t readable_bytes, writable_bytes;
+    struct dirtylog *log; /* the ring's, borrowed; NULL: nothing is logged */
+};
+
+/* Memory for the longest chain; pages never touched cost nothing.
+ * Return: 0 or -ENOMEM. */
+int chain_init(struct chain *c);
+void chain_fini(struct chain *c);
+
+/**
+ * chain_walk() - follow a chain from @head.
+ * @v: an open ring; only its addresses, size and feature bits are read, so
+ *     another thread than the ring's own may walk while the ring stays open.
+ * Every descriptor is copied before it is looked at.  Zero-length buffers are
+ * skipped.
+ * Spec: virtio 1.2 "The Virtqueue Descriptor Table", "Indirect Descriptors".
+ * Return: 0, or what is wrong with the chain (the ring is broken): -ELOOP more
+ * descriptors than the table holds, -EFAULT memory outside the table,
+ * -EINVAL an index or flag that may not be, or a readable buffer behind a
+ * writable one, -E2BIG too many spans.
+ */
+int chain_walk(struct chain *c, const struct vring *v, uint16_t head);
+
+static inline struct iovec *chain_writable(const struct chain *c)
+{
+    return c->iov + c->n_readable;
+}
+
+/**
+ * chain_read() - copy from the readable part.
+ * @off: bytes from its start. Return: bytes copied; fewer at its end.
+ */
+size_t chain_read(const struct chain *c, uint64_t off, void *to, size_t len);
+
+/* Copy into the writable part; the same rules.  Not logged: chain_log(). */
+size_t chain_write(const struct chain *c, uint64_t off, const void *from,
+                   size_t len);
+
+/**
+ * chain_iov() - a part of the readable or writable spans as an iovec array.
+ * @iov, @n: the spans to take from.
+ * @off, @len: the part, bytes.
+ * @out, @max: where to put them.
+ * Return: number filled in; they may hold less than @len when @max is short.
+ */
+int chain_iov(const struct iovec *iov, uint32_t n, uint64_t off, uint64_t len,
+              struct iovec *out, int max);
+
+/* Mark the first @len bytes of the writable part in the dirty log. */
+void chain_log(const struct chain *c, uint64_t len);
+
+#endif
