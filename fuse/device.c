@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/device.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fuse/device_i.h"
+#include "fuse/events.h"
+#include "fuse/pool.h"
+#include "fuse/queue.h"
+#include "virtiofsd/base/fd.h"
+#include "virtiofsd/base/log.h"
+
+/* A worker that hangs in the host's file system shall not keep the process
+ * from its end. */
+#define STOP_TIMEOUT_MS 1000
+
+struct memmap *device_take_mm(struct device *d, uint32_t gen)
+{
+    struct memmap *mm = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    if (d->mm && d->mm->gen == gen)
+        mm = memmap_get(d->mm);
+    else if (d->mm_before && d->mm_before->gen == gen)
+        mm = memmap_get(d->mm_before);
+    pthread_mutex_unlock(&d->lock);
+    return mm;
+}
+
+struct dirtylog *device_take_log(struct device *d, uint32_t gen)
+{
+    struct dirtylog *log = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    if (d->dirty && d->dirty->gen == gen)
+        log = dirtylog_get(d->dirty);
+    pthread_mutex_unlock(&d->lock);
+    return log;
+}
+
+int device_take_fd(struct device *d, uint32_t ring, enum ring_fd kind,
+                   uint32_t gen)
+{
+    struct ring_mail *m = &d->mail[ring][kind];
+    int fd = -1;
+
+    pthread_mutex_lock(&d->lock);
+    if (m->gen == gen)
+        fd = take_fd(&m->fd);
+    pthread_mutex_unlock(&d->lock);
+    return fd;
+}
+
+void device_tell_applied(struct device *d)
+{
+    pthread_mutex_lock(&d->lock);
+    pthread_cond_broadcast(&d->applied);
+    pthread_mutex_unlock(&d->lock);
+}
+
+void device_tell_ended(struct device *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->running--;
+    pthread_cond_broadcast(&d->applied);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static int device_init(struct device *d, const struct fuse_device_opts *opts,
+                       int cmd_fd, int evt_fd, int root_fd, int proc_fd)
+{
+    int ret;
+
+    memset(d, 0, sizeof(*d));
+    d->opts = opts;
+    d->cmd = (struct ipc_chan){ .fd = cmd_fd, .name = "cmd" };
+    d->backend_req_fd = -1;
+    for (int i = 0; i < VRING_MAX; i++) {
+        d->wake_fd[i] = -1;
+        for (int k = 0; k < RING_FD_KINDS; k++)
+            d->mail[i][k].fd = -1;
+    }
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->applied, NULL);
+    d->mm = memmap_create(0);
+    if (!d->mm)
+        return -ENOMEM;
+    ret = pt_fs_create(&opts->pt, root_fd, proc_fd, &d->fs);
+    if (ret < 0) {
+        log_err("fuse: shared directory: %s", strerror(-ret));
+        return ret;
+    }
+    d->life = life_create(d->fs, opts->pt.announce_submounts);
+    if (!d->life)
+        return -ENOMEM;
+    ret = events_create(evt_fd, &d->events);
+    if (ret < 0)
+        return ret;
+    if (opts->thread_pool_size > 0)
+        ret = pool_create(opts->thread_pool_size, d->life, &d->pool);
+    return ret;
+}
+
+/* Let the rings' threads end. Return: true when all have. */
+static bool stop_queues(struct device *d)
+{
+    struct timespec until;
+    uint64_t one = 1;
+    int ret = 0;
+    bool all;
+
+    atomic_store(&d->stopping, 1);
+    for (uint32_t i = 0; i < d->nrings; i++) {
+        if (d->queue[i] && write(d->wake_fd[i], &one, sizeof(one)) < 0 &&
+            errno != EAGAIN)
+            log_debug("fuse: ring %u: wake fd: %s", i, strerror(errno));
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += STOP_TIMEOUT_MS / 1000;
+    pthread_mutex_lock(&d->lock);
+    while (d->running > 0 && ret == 0)
+        ret = pthread_cond_timedwait(&d->applied, &d->lock, &until);
+    all = d->running == 0;
+    pthread_mutex_unlock(&d->lock);
+    return all;
+}
+
+static void close_fds(struct device *d)
+{
+    for (int i = 0; i < VRING_MAX; i++) {
+        fd_close(&d->wake_fd[i]);
+        for (int k = 0; k < RING_FD_KINDS; k++)
+            fd_close(&d->mail[i][k].fd);
+    }
+    fd_close(&d->backend_req_fd);
+}
+
+/*
+ * A thread that hangs in a system call still uses what it has: then nothing
+ * is freed and the process's end takes it all.
+ */
+static void device_fini(struct device *d)
+{
+    bool quiet = stop_queues(d);
+
+    if (!pool_stop(d->pool, STOP_TIMEOUT_MS) || !quiet) {
+        log_warn("fuse: a request hangs in the host's file system; ending "
+                 "without it");
+        return;
+    }
+    for (uint32_t i = 0; i < d->nrings; i++)
+        queue_destroy(d->queue[i]);
+    events_destroy(d->events);
+    life_destroy(d->life);
+    pt_fs_destroy(d->fs);
+    memmap_put(d->mm);
+    memmap_put(d->mm_before);
+    dirtylog_put(d->dirty);
+    close_fds(d);
+}
+
+int fuse_device_run(const struct fuse_device_opts *opts, int cmd_fd, int evt_fd,
+                    int root_fd, int proc_fd)
+{
+    /* Static: threads that outlive a bad end may still look at it. */
+    static struct device dev;
+    int ret;
+
+    session_log_setup();
+    ret = device_init(&dev, opts, cmd_fd, evt_fd, root_fd, proc_fd);
+    while (ret == 0) {
+        struct ipc_fds fds = { 0 };
+        struct ipc_msg msg;
+
+        ret = ipc_recv(&dev.cmd, &msg, &fds);
+        if (ret == 0)
+            ret = device_command(&dev, &msg, &fds);
+        ipc_fds_close(&fds);
+    }
+    if (ret != -EPIPE)
+        log_err("fuse: command channel: %s", strerror(-ret));
+    device_fini(&dev);
+    return ret == -EPIPE ? 0 : ret;
+}

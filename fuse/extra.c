@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/extra.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "virtiofsd/base/log.h"
+
+/*
+ * INIT flags by protocol minor; those that an older kernel header lacks are
+ * named here.  Spec: linux/fuse.h.
+ */
+#define INIT_SUBMOUNTS (1u << 27)
+#define INIT_EXT       (1u << 30)
+
+/*
+ * Flags which libfuse may see.  Any other could make a newer libfuse agree to
+ * a request layout (SETXATTR_EXT, SECURITY_CTX, CREATE_SUPP_GROUP) or a duty
+ * (HANDLE_KILLPRIV_V2, PASSTHROUGH, OVER_IO_URING) that is not ours yet.
+ */
+#define INIT_SHOWN                                                             \
+    (FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |                 \
+     FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |      \
+     FUSE_ASYNC_DIO | FUSE_WRITEBACK_CACHE | FUSE_PARALLEL_DIROPS |            \
+     FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_EXPLICIT_INVAL_DATA)
+
+static struct fuse_init_in *init_of(const struct request *r)
+{
+    return (struct fuse_init_in *)(r->arg + sizeof(struct fuse_in_header));
+}
+
+int extra_check_init(const struct request *r)
+{
+    const struct fuse_init_in *in = init_of(r);
+
+    /* A newer major is answered by libfuse with ours; the guest tries again. */
+    if (in->major > FUSE_KERNEL_VERSION)
+        return 0;
+    if (in->major < FUSE_KERNEL_VERSION || in->minor < EXTRA_MIN_MINOR) {
+        log_limited(LOG_LEVEL_ERROR,
+                    "fuse: INIT: the guest speaks FUSE %u.%u, older than %d.%d",
+                    in->major, in->minor, FUSE_KERNEL_VERSION, EXTRA_MIN_MINOR);
+        return -EPROTO;
+    }
+    return 0;
+}
+
+void extra_mask_init(struct request *r)
+{
+    struct fuse_init_in *in = init_of(r);
+
+    in->flags &= INIT_SHOWN;
+    memset((uint8_t *)in + offsetof(struct fuse_init_in, flags) +
+               sizeof(in->flags),
+           0,
+           sizeof(*in) - offsetof(struct fuse_init_in, flags) -
+               sizeof(in->flags));
+    /* Extensions behind the arguments were not agreed upon, and a libfuse
+     * that knows them would look for them. */
+    r->arg_len = sizeof(struct fuse_in_header) + sizeof(*in);
+}
+
+uint32_t extra_guest_attr_flags(const struct fuse_init_in *init,
+                                bool announce_submounts)
+{
+    if (announce_submounts && (init->flags & INIT_SUBMOUNTS))
+        return REQUEST_ATTR_SUBMOUNT;
+    return 0;
+}
+
+/* struct fuse_attr ends with its flags (padding before minor 32). */
+static void put_attr_flags(void *attr, uint32_t flags)
+{
+    memcpy((uint8_t *)attr + sizeof(struct fuse_attr) - sizeof(flags), &flags,
+           sizeof(flags));
+}
+
+static void patch_init(const struct request *r, const struct iovec *part)
+{
+    struct fuse_init_out *out = part->iov_base;
+
+    if (part->iov_len < sizeof(*out) || out->major != FUSE_KERNEL_VERSION)
+        return;
+    if (r->guest_attr_flags & REQUEST_ATTR_SUBMOUNT)
+        out->flags |= INIT_SUBMOUNTS;
+}
+
+void extra_patch_reply(struct request *r, const struct iovec *iov, int count)
+{
+    const struct fuse_out_header *out = iov[0].iov_base;
+
+    if (out->error != 0 || count < 2)
+        return;
+    if (r->hdr.opcode == FUSE_INIT) {
+        patch_init(r, &iov[1]);
+        return;
+    }
+    if (likely(r->attr_flags == 0))
+        return;
+    switch (r->hdr.opcode) {
+    case FUSE_LOOKUP:
+    case FUSE_MKDIR:
+    case FUSE_MKNOD:
+    case FUSE_SYMLINK:
+    case FUSE_LINK:
+    case FUSE_CREATE:
+        if (iov[1].iov_len >= sizeof(struct fuse_entry_out))
+            put_attr_flags((uint8_t *)iov[1].iov_base +
+                               offsetof(struct fuse_entry_out, attr),
+                           r->attr_flags);
+        break;
+    case FUSE_GETATTR:
+    case FUSE_SETATTR:
+        if (iov[1].iov_len >= sizeof(struct fuse_attr_out))
+            put_attr_flags((uint8_t *)iov[1].iov_base +
+                               offsetof(struct fuse_attr_out, attr),
+                           r->attr_flags);
+        break;
+    default:
+        break;
+    }
+}
+
+void request_patch_direntplus(struct request *r, void *entry, uint32_t flags)
+{
+    flags &= r->guest_attr_flags;
+    if (flags)
+        put_attr_flags((uint8_t *)entry +
+                           offsetof(struct fuse_direntplus, entry_out) +
+                           offsetof(struct fuse_entry_out, attr),
+                       flags);
+}

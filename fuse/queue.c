@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/queue.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuse/events.h"
+#include "fuse/pool.h"
+#include "virtiofsd/base/fd.h"
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/base/probes.h"
+
+/* A ring without a kick fd is looked at this often. */
+#define POLL_NS 1000000
+/* How soon to look again at a slot whose writer got stuck. */
+#define RETRY_NS 10000000
+/* The operations build replies in the request's scratch, not on the stack. */
+#define STACK_BYTES ((size_t)512 << 10)
+
+void queue_call(struct queue *q)
+{
+    uint64_t one = 1;
+
+    if (q->fd[RING_FD_CALL] < 0)
+        return; /* the driver polls */
+    /* EAGAIN: the counter is full, so the front-end is told already. */
+    if (write(q->fd[RING_FD_CALL], &one, sizeof(one)) < 0 && errno != EAGAIN)
+        log_limited(LOG_LEVEL_WARN, "fuse: ring %u: call fd: %s", q->idx,
+                    strerror(errno));
+    atomic_fetch_add_explicit(&q->run->calls, 1, memory_order_relaxed);
+}
+
+void queue_notify(struct queue *q)
+{
+    if (vring_should_notify(&q->ring))
+        queue_call(q);
+}
+
+void queue_break(struct queue *q, int reason)
+{
+    uint64_t one = 1;
+
+    if (q->broken)
+        return;
+    q->broken = true;
+    q->live = false;
+    log_err("fuse: ring %u: broken by the guest at %u: %s; it rests until the "
+            "next start",
+            q->idx, q->ring.last_avail, strerror(-reason));
+    atomic_store_explicit(&q->run->flags, VRING_RUN_BROKEN,
+                          memory_order_relaxed);
+    PROBE2(ring_stop, q->idx, reason);
+    if (q->fd[RING_FD_ERR] >= 0 &&
+        write(q->fd[RING_FD_ERR], &one, sizeof(one)) < 0)
+        log_debug("fuse: ring %u: err fd: %s", q->idx, strerror(errno));
+    events_ring_broken(q->dev->events, q->idx, reason);
+}
+
+static void set_in_flight(struct queue *q, uint32_t n)
+{
+    q->in_flight = n;
+    atomic_store_explicit(&q->run->in_flight, n, memory_order_relaxed);
+}
+
+/* Put one answered head back, or see the ring broken. */
+static void complete(struct queue *q, uint16_t head, int status,
+                     uint32_t used_len)
+{
+    set_in_flight(q, q->in_flight - 1);
+    if (status < 0)
+        queue_break(q, status);
+    else if (!q->broken && vring_is_open(&q->ring))
+        vring_push(&q->ring, head, used_len);
+}
+
+void queue_job_done(struct queue *q, struct job *job)
+{
+    uint64_t one = 1;
+    bool first;
+
+    pthread_mutex_lock(&q->done_lock);
+    first = !q->done;
+    job->next = q->done;
+    q->done = job;
+    pthread_mutex_unlock(&q->done_lock);
+    /* The thread takes all of the list; one wake is enough for it.  EAGAIN
+     * means the counter is full: it is awake. */
+    if (first && write(q->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        log_err("fuse: ring %u: wake fd: %s", q->idx, strerror(errno));
+}
+
+void queue_reap(struct queue *q)
+{
+    struct job *job;
+
+    if (!q->jobs)
+        return;
+    pthread_mutex_lock(&q->done_lock);
+    job = q->done;
+    q->done = NULL;
+    pthread_mutex_unlock(&q->done_lock);
+    if (!job)
+        return;
+    while (job) {
+        struct job *next = job->next;
+
+        job->busy = false;
+        complete(q, job->head, job->status, job->used_len);
+        job = next;
+    }
+    if (vring_is_open(&q->ring))
+        queue_notify(q);
+}
+
+static void serve_inline(struct queue *q, uint16_t head)
+{
+    uint32_t used_len = 0;
+    int ret = serve_request(&q->exec, &q->ring, q->idx, head, &used_len);
+
+    complete(q, head, ret, used_len);
+    if (ret == 0)
+        queue_notify(q);
+}
+
+static void serve_pooled(struct queue *q, uint16_t head)
+{
+    struct job *job = &q->jobs[head];
+
+    if (job->busy) {
+        /* The driver offers a head again that it has not got back. */
+        set_in_flight(q, q->in_flight - 1);
+        queue_break(q, -EBUSY);
+        return;
+    }
+    job->busy = true;
+    pool_submit(q->dev->pool, job);
+}
+
+/*
+ * Take requests until the ring is empty and armed, or the slot has changed.
+ * Return: true when there may be more to do at once.
+ */
+static bool queue_serve(struct queue *q)
+{
+    vring_disarm(&q->ring);
+    for (;;) {
+        uint16_t head;
+        int ret;
+
+        /* Before every pop: control may have stopped the ring meanwhile, and
+         * this is the one load that tells. */
+        if (vring_slot_changed(q->slot, q->seq))
+            return true;
+        ret = vring_pop(&q->ring, &head);
+        if (ret < 0) {
+            queue_break(q, ret);
+            return false;
+        }
+        if (ret == 0) {
+            if (!vring_arm(&q->ring))
+                return false;
+            vring_disarm(&q->ring);
+            continue;
+        }
+        PROBE3(req_pop, q->idx, head, q->ring.last_avail);
+        set_in_flight(q, q->in_flight + 1);
+        atomic_store_explicit(&q->run->last_avail, q->ring.last_avail,
+                              memory_order_relaxed);
+        atomic_fetch_add_explicit(&q->run->requests, 1, memory_order_relaxed);
+        if (q->jobs)
+            serve_pooled(q, head);
+        else
+            serve_inline(q, head);
+        queue_reap(q);
+        if (!q->live)
+            return false;
+    }
+}
+
+/*
+ * The one place that drains the kick fd.  @kick was seen readable; the slot is
+ * read again first, and unless it says live the counter stays as it is.
+ */
+static void drain_kick(struct queue *q, int kick)
+{
+    uint64_t count;
+    ssize_t got;
+
+    if (!queue_refresh(q) || !q->live || q->fd[RING_FD_KICK] != kick)
+        return;
+    got = read(kick, &count, sizeof(count));
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got <= 0) {
+        log_err("fuse: ring %u: kick fd: %s; the ring is polled", q->idx,
+                got < 0 ? strerror(errno) : "end of file");
+        q->kick_dead = true;
+        return;
+    }
+    atomic_fetch_add_explicit(&q->run->kicks, 1, memory_order_relaxed);
+}
+
+/* @readable: the slot could be read. */
+static void queue_sleep(struct queue *q, bool readable)
+{
+    struct timespec ts = { .tv_nsec = readable ? POLL_NS : RETRY_NS };
+    int kick = q->live && readable && !q->kick_dead ? q->fd[RING_FD_KICK] : -1;
+    bool timed = !readable ||
+                 (q->live && (q->kick_dead || (q->cfg.flags & VRING_CFG_POLL)));
+    struct pollfd p[2] = {
+        { .fd = q->wake_fd, .events = POLLIN },
+        { .fd = kick, .events = POLLIN },
+    };
+    uint64_t count;
+
+    if (ppoll(p, 2, timed ? &ts : NULL, NULL) <= 0)
+        return;
+    /* The wake counter is cleared before the slot is looked at, so that a
+     * publish after the look wakes us again. */
+    if (p[0].revents && read(q->wake_fd, &count, sizeof(count)) < 0 &&
+        errno != EAGAIN && errno != EINTR)
+        log_limited(LOG_LEVEL_ERROR, "fuse: ring %u: wake fd: %s", q->idx,
+                    strerror(errno));
+    if (p[1].revents)
+        drain_kick(q, kick);
+}
+
+static void *queue_main(void *arg)
+{
+    struct queue *q = arg;
+    struct device *d = q->dev;
+    char name[16];
+
+    snprintf(name, sizeof(name), "vring%u", q->idx);
+    pthread_setname_np(pthread_self(), name);
+    while (!atomic_load_explicit(&d->stopping, memory_order_acquire)) {
+        bool readable = queue_refresh(q);
+
+        queue_reap(q);
+        if (readable && q->live && queue_serve(q))
+            continue;
+        queue_sleep(q, readable);
+    }
+    device_tell_ended(d);
+    return NULL;
+}
+
+int queue_create(struct device *d, uint32_t idx, struct queue **out)
+{
+    struct queue *q = aligned_alloc(128, sizeof(*q));
+    pthread_attr_t attr;
+    int ret;
+
+    if (!q)
+        return -ENOMEM;
+    memset(q, 0, sizeof(*q));
+    q->dev = d;
+    q->idx = idx;
+    q->slot = &d->cfg->slot[idx];
+    q->run = &d->run->ring[idx];
+    q->wake_fd = d->wake_fd[idx];
+    for (int i = 0; i < RING_FD_KINDS; i++)
+        q->fd[i] = -1;
+    ret = exec_init(&q->exec, d->life);
+    if (ret < 0) {
+        free(q);
+        return ret;
+    }
+    pthread_mutex_init(&q->done_lock, NULL);
+    life_use_ring(d->life, idx);
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    ret = pthread_create(&q->thread, &attr, queue_main, q);
+    pthread_attr_destroy(&attr);
+    if (ret) {
+        /* Its pass stays registered at the gate, so it is not freed. */
+        log_err("fuse: ring %u: no thread: %s", idx, strerror(ret));
+        return -ret;
+    }
+    *out = q;
+    return 0;
+}
+
+void queue_destroy(struct queue *q)
+{
+    if (!q)
+        return;
+    pthread_join(q->thread, NULL);
+    vring_close(&q->ring);
+    for (int i = 0; i < RING_FD_KINDS; i++)
+        fd_close(&q->fd[i]);
+    exec_fini(&q->exec);
+    pthread_mutex_destroy(&q->done_lock);
+    free(q->jobs);
+    free(q);
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/request_i.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "fuse/extra.h"
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/base/util.h"
+
+/*
+ * libfuse's writev callback is not told which request it answers; the
+ * operation runs, and answers, in one thread, so the thread knows.
+ */
+static _Thread_local struct request *current;
+
+struct request *request_current(void)
+{
+    return current;
+}
+
+void request_set_current(struct request *r)
+{
+    current = r;
+}
+
+static void *map_pages(size_t len)
+{
+    void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int request_init(struct request *r)
+{
+    memset(r, 0, sizeof(*r));
+    if (chain_init(&r->chain) < 0)
+        return -ENOMEM;
+    /* Pages never touched cost nothing. */
+    r->arg = map_pages(REQUEST_ARG_MAX);
+    r->scratch = map_pages(REQUEST_SCRATCH_MAX);
+    r->iov = calloc(REQUEST_IOV_MAX, sizeof(*r->iov));
+    if (!r->arg || !r->scratch || !r->iov) {
+        request_fini(r);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void request_fini(struct request *r)
+{
+    chain_fini(&r->chain);
+    if (r->arg)
+        munmap(r->arg, REQUEST_ARG_MAX);
+    if (r->scratch)
+        munmap(r->scratch, REQUEST_SCRATCH_MAX);
+    free(r->iov);
+    memset(r, 0, sizeof(*r));
+}
+
+int request_load(struct request *r)
+{
+    struct fuse_in_header *copy = (struct fuse_in_header *)r->arg;
+    size_t want;
+
+    r->in_place = 0;
+    r->used_len = 0;
+    r->error = 0;
+    r->replied = false;
+    r->discard = false;
+    r->attr_flags = 0;
+    if (chain_read(&r->chain, 0, &r->hdr, sizeof(r->hdr)) != sizeof(r->hdr))
+        return -EBADMSG;
+    r->total = r->hdr.len;
+    if (r->total < sizeof(r->hdr) || r->total > r->chain.readable_bytes)
+        return -EINVAL;
+    want = r->total;
+    if (r->hdr.opcode == FUSE_WRITE)
+        want = MIN(want, sizeof(r->hdr) + sizeof(struct fuse_write_in));
+    /* A shorter INIT than ours is an older guest's: what it lacks is zero. */
+    if (want > REQUEST_ARG_MAX - sizeof(struct fuse_init_in))
+        return -E2BIG;
+    *copy = r->hdr;
+    /* total_extlen, which came with minor 38: no extension was agreed upon,
+     * and a libfuse that knows the field would believe it. */
+    memset(&copy->pid + 1, 0, sizeof(uint32_t));
+    chain_read(&r->chain, sizeof(r->hdr), r->arg + sizeof(r->hdr),
+               want - sizeof(r->hdr));
+    memset(r->arg + want, 0, sizeof(struct fuse_init_in));
+    r->arg_len = want;
+    return 0;
+}
+
+/* Bytes of an iovec array. */
+static size_t iov_bytes(const struct iovec *iov, int count)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < count; i++)
+        n += iov[i].iov_len;
+    return n;
+}
+
+static void write_reply(struct request *r, struct fuse_out_header *out,
+                        const struct iovec *rest, int n_rest)
+{
+    uint64_t off = sizeof(*out);
+
+    chain_write(&r->chain, 0, out, sizeof(*out));
+    for (int i = 0; i < n_rest; i++)
+        off += chain_write(&r->chain, off, rest[i].iov_base, rest[i].iov_len);
+    r->used_len = out->len;
+    r->error = out->error;
+    r->replied = true;
+    chain_log(&r->chain, out->len);
+}
+
+void request_send(struct request *r, const struct iovec *iov, int count)
+{
+    struct fuse_out_header out;
+    uint64_t len;
+
+    if (r->replied)
+        return;
+    memcpy(&out, iov[0].iov_base, sizeof(out));
+    if (r->discard) {
+        r->error = out.error;
+        r->replied = true;
+        return;
+    }
+    if (out.error != 0)
+        r->in_place = 0;
+    len = iov_bytes(iov, count) + r->in_place;
+    if (len > r->chain.writable_bytes || len > UINT32_MAX) {
+        request_send_error(r, EIO);
+        return;
+    }
+    out.len = (uint32_t)len;
+    out.unique = r->hdr.unique;
+    extra_patch_reply(r, iov, count);
+    write_reply(r, &out, iov + 1, count - 1);
+}
+
+void request_send_error(struct request *r, int err)
+{
+    struct fuse_out_header out = {
+        .len = sizeof(out),
+        .error = -err,
+        .unique = r->hdr.unique,
+    };
+
+    if (r->replied)
+        return;
+    if (r->discard || r->chain.writable_bytes < sizeof(out)) {
+        r->error = -err;
+        r->replied = true;
+        if (!r->discard)
+            log_limited(LOG_LEVEL_WARN,
+                        "fuse: opcode %u: no room for a reply (%llu bytes)",
+                        r->hdr.opcode,
+                        (unsigned long long)r->chain.writable_bytes);
+        return;
+    }
+    write_reply(r, &out, NULL, 0);
+}
+
+size_t request_reply_room(const struct request *r)
+{
+    uint64_t room = r->chain.writable_bytes;
+
+    if (room < sizeof(struct fuse_out_header))
+        return 0;
+    room -= sizeof(struct fuse_out_header);
+    /* The header counts the reply in 32 bits. */
+    return (size_t)MIN(room, (uint64_t)(UINT32_MAX / 2));
+}
+
+/*
+ * Move @size bytes between file and spans, REQUEST_IOV_MAX spans a call; one
+ * call, as a rule, since neighbouring pages are one span.
+ */
+static ssize_t move_file(struct request *r, const struct iovec *spans,
+                         uint32_t n, uint64_t skip, int fd, size_t size,
+                         off_t off, int flags, bool to_file)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        int cnt = chain_iov(spans, n, skip + done, size - done, r->iov,
+                            REQUEST_IOV_MAX);
+        size_t part = iov_bytes(r->iov, cnt);
+        ssize_t got;
+
+        if (cnt == 0)
+            break;
+        if (!to_file)
+            got = preadv(fd, r->iov, cnt, off + (off_t)done);
+        else if (flags)
+            got = pwritev2(fd, r->iov, cnt, off + (off_t)done, flags);
+        else
+            got = pwritev(fd, r->iov, cnt, off + (off_t)done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return done > 0 ? (ssize_t)done : -errno;
+        done += (size_t)got;
+        if ((size_t)got < part)
+            break;
+    }
+    return (ssize_t)done;
+}
+
+ssize_t request_read_file(struct request *r, int fd, size_t size, off_t off)
+{
+    ssize_t got;
+
+    size = MIN(size, request_reply_room(r));
+    if (off < 0)
+        return -EINVAL;
+    got = move_file(r, chain_writable(&r->chain), r->chain.n_writable,
+                    sizeof(struct fuse_out_header), fd, size, off, 0, false);
+    r->in_place = got > 0 ? (size_t)got : 0;
+    return got;
+}
+
+ssize_t request_write_file(struct request *r, int fd, size_t size, off_t off,
+                           int flags)
+{
+    uint64_t skip = sizeof(r->hdr) + sizeof(struct fuse_write_in);
+
+    if (off < 0)
+        return -EINVAL;
+    size = MIN(size, (size_t)(r->total - skip)); /* checked by validate.c */
+    return move_file(r, r->chain.iov, r->chain.n_readable, skip, fd, size, off,
+                     flags, true);
+}
+
+void *request_scratch(struct request *r, size_t size)
+{
+    return size <= REQUEST_SCRATCH_MAX ? r->scratch : NULL;
+}
+
+void request_set_attr_flags(struct request *r, uint32_t flags)
+{
+    r->attr_flags = flags & r->guest_attr_flags;
+}

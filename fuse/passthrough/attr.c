@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "fuse/passthrough/pt_i.h"
+#include "virtiofsd/base/fd.h"
+
+#ifndef STATX_MNT_ID
+#define STATX_MNT_ID 0x1000U
+#endif
+
+static struct timespec to_timespec(const struct statx_timestamp *t)
+{
+    return (struct timespec){ .tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec };
+}
+
+static void to_stat(const struct statx *sx, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    st->st_dev = makedev(sx->stx_dev_major, sx->stx_dev_minor);
+    st->st_ino = sx->stx_ino;
+    st->st_mode = sx->stx_mode;
+    st->st_nlink = sx->stx_nlink;
+    st->st_uid = sx->stx_uid;
+    st->st_gid = sx->stx_gid;
+    st->st_rdev = makedev(sx->stx_rdev_major, sx->stx_rdev_minor);
+    st->st_size = (off_t)sx->stx_size;
+    st->st_blksize = (blksize_t)sx->stx_blksize;
+    st->st_blocks = (blkcnt_t)sx->stx_blocks;
+    st->st_atim = to_timespec(&sx->stx_atime);
+    st->st_mtim = to_timespec(&sx->stx_mtime);
+    st->st_ctim = to_timespec(&sx->stx_ctime);
+}
+
+int pt_statx(int fd, const char *name, struct stat *st, struct pt_key *key)
+{
+    struct statx sx;
+
+    if (statx(fd, name,
+              AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
+                  AT_STATX_SYNC_AS_STAT,
+              STATX_BASIC_STATS | STATX_MNT_ID, &sx) < 0)
+        return -errno;
+    to_stat(&sx, st);
+    key->dev = st->st_dev;
+    key->ino = st->st_ino;
+    key->mnt_id = sx.stx_mask & STATX_MNT_ID ? sx.stx_mnt_id : 0;
+    return 0;
+}
+
+static void reply_attr(fuse_req_t req, struct stat *st)
+{
+    const struct pt_fs *fs = pt_fs_of(req);
+
+    pt_stat_to_guest(fs, st);
+    fuse_reply_attr(req, st, fs->attr_timeout_s);
+}
+
+/* The node's descriptor shows what a handle's would: one inode. */
+void pt_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct stat st;
+    int ret;
+
+    (void)fi;
+    if (!n) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    ret = pt_fstat(n->fd, &st);
+    pt_node_put(&fs->nodes, n);
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    else
+        reply_attr(req, &st);
+}
+
+static int set_owner(const struct pt_fs *fs, const struct pt_node *n,
+                     const struct stat *attr, int to_set)
+{
+    uid_t uid = (uid_t)-1;
+    gid_t gid = (gid_t)-1;
+
+    if ((to_set & FUSE_SET_ATTR_UID) &&
+        idmap_to_host(&fs->opts.uid_map, attr->st_uid, &uid) < 0)
+        return -EPERM;
+    if ((to_set & FUSE_SET_ATTR_GID) &&
+        idmap_to_host(&fs->opts.gid_map, attr->st_gid, &gid) < 0)
+        return -EPERM;
+    if (fchownat(n->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    return 0;
+}
+
+static int set_size(struct pt_fs *fs, const struct pt_node *n, off_t size,
+                    const struct fuse_file_info *fi)
+{
+    struct pt_handle *h = NULL;
+    auto_fd own = -1;
+    int fd, ret;
+
+    if (fi) {
+        h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_FILE);
+        if (!h)
+            return -EBADF;
+        fd = h->fd;
+    } else {
+        own = pt_reopen(fs, n->fd, n->type, O_WRONLY);
+        if (own < 0)
+            return own;
+        fd = own;
+    }
+    ret = ftruncate(fd, size) < 0 ? -errno : 0;
+    if (h)
+        pt_handle_put(&fs->handles, h);
+    return ret;
+}
+
+static struct timespec new_time(const struct timespec *t, bool set, bool now)
+{
+    if (now)
+        return (struct timespec){ .tv_nsec = UTIME_NOW };
+    if (!set)
+        return (struct timespec){ .tv_nsec = UTIME_OMIT };
+    return *t;
+}
+
+/* The guest could hide UTIME_NOW or UTIME_OMIT in the nanoseconds; the
+ * kernel takes these or a time, nothing else, so nothing is gained by it. */
+static int set_times(const struct pt_fs *fs, const struct pt_node *n,
+                     const struct stat *attr, int to_set)
+{
+    struct timespec ts[2] = {
+        new_time(&attr->st_atim, to_set & FUSE_SET_ATTR_ATIME,
+                 to_set & FUSE_SET_ATTR_ATIME_NOW),
+        new_time(&attr->st_mtim, to_set & FUSE_SET_ATTR_MTIME,
+                 to_set & FUSE_SET_ATTR_MTIME_NOW),
+    };
+
+    if (utimensat(fs->proc_fd, pt_proc_name(n->fd).s, ts, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+/* The owner before the mode: a change of owner clears the set-id bits, and
+ * the mode which the guest asked for is the one it shall end with. */
+static int apply(struct pt_fs *fs, const struct pt_node *n,
+                 const struct stat *attr, int to_set,
+                 const struct fuse_file_info *fi)
+{
+    int ret = 0;
+
+    if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+        ret = set_owner(fs, n, attr, to_set);
+    if (ret == 0 && (to_set & FUSE_SET_ATTR_MODE) &&
+        fchmodat(fs->proc_fd, pt_proc_name(n->fd).s, attr->st_mode & 07777,
+                 0) < 0)
+        ret = -errno;
+    if (ret == 0 && (to_set & FUSE_SET_ATTR_SIZE))
+        ret = set_size(fs, n, attr->st_size, fi);
+    if (ret == 0 && (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW |
+                               FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
+        ret = set_times(fs, n, attr, to_set);
+    return ret;
+}
+
+void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
+                   int to_set, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n;
+    struct stat st;
+    int ret;
+
+    if (pt_refuse_change(req))
+        return;
+    n = pt_node_get(&fs->nodes, ino);
+    if (!n) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    ret = apply(fs, n, attr, to_set, fi);
+    if (ret == 0)
+        ret = pt_fstat(n->fd, &st);
+    pt_node_put(&fs->nodes, n);
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    else
+        reply_attr(req, &st);
+}
+
+void pt_op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct statvfs sv;
+    int ret;
+
+    if (!n) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    ret = fstatvfs(n->fd, &sv) < 0 ? errno : 0;
+    pt_node_put(&fs->nodes, n);
+    if (ret)
+        fuse_reply_err(req, ret);
+    else
+        fuse_reply_statfs(req, &sv);
+}
+
+/* By the mode bits alone: we know neither the caller's other groups nor its
+ * capabilities.  Linux does this check itself (default_permissions) and asks
+ * nothing. */
+static int check_access(const struct stat *st, const struct fuse_ctx *ctx,
+                        int mask)
+{
+    mode_t bits;
+
+    if (ctx->uid == 0) {
+        if ((mask & X_OK) && !S_ISDIR(st->st_mode) && !(st->st_mode & 0111))
+            return EACCES;
+        return 0;
+    }
+    if (st->st_uid == ctx->uid)
+        bits = st->st_mode >> 6;
+    else if (st->st_gid == ctx->gid)
+        bits = st->st_mode >> 3;
+    else
+        bits = st->st_mode;
+    return (mode_t)mask & ~bits & 7 ? EACCES : 0;
+}
+
+void pt_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct stat st;
+    int ret;
+
+    if (!n) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    ret = pt_fstat(n->fd, &st);
+    pt_node_put(&fs->nodes, n);
+    if (ret < 0) {
+        fuse_reply_err(req, -ret);
+        return;
+    }
+    if ((mask & W_OK) && fs->opts.readonly) {
+        fuse_reply_err(req, EROFS);
+        return;
+    }
+    pt_stat_to_guest(fs, &st);
+    fuse_reply_err(req, check_access(&st, fuse_req_ctx(req), mask));
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The life of a share, and the small tools which every operation uses. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fuse/passthrough/pt_i.h"
+
+static double mode_timeout_s(enum pt_cache cache)
+{
+    switch (cache) {
+    case PT_CACHE_AUTO:
+        return 1;
+    case PT_CACHE_ALWAYS:
+    case PT_CACHE_METADATA:
+        return 86400;
+    case PT_CACHE_NEVER:
+        return 0;
+    }
+    return 0;
+}
+
+int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
+                 struct pt_fs **out)
+{
+    double timeout_s = mode_timeout_s(opts->cache);
+    struct pt_fs *fs;
+    struct pt_key key;
+    struct stat st;
+    int ret;
+
+    ret = pt_statx(root_fd, "", &st, &key);
+    if (ret < 0)
+        return ret;
+    fs = aligned_alloc(_Alignof(struct pt_fs), sizeof(*fs));
+    if (!fs)
+        return -ENOMEM;
+    memset(fs, 0, sizeof(*fs));
+    fs->opts = *opts;
+    fs->proc_fd = proc_fd;
+    fs->uid = geteuid();
+    fs->gid = getegid();
+    fs->attr_timeout_s =
+        opts->attr_timeout_s < 0 ? timeout_s : opts->attr_timeout_s;
+    fs->entry_timeout_s =
+        opts->entry_timeout_s < 0 ? timeout_s : opts->entry_timeout_s;
+    ret = pt_nodes_init(&fs->nodes, &key, st.st_mode, root_fd);
+    if (ret < 0) {
+        free(fs);
+        return ret;
+    }
+    pt_table_init(&fs->handles, sizeof(struct pt_handle));
+    /* The guest's kernel has applied the caller's umask already. */
+    umask(0);
+    *out = fs;
+    return 0;
+}
+
+void pt_fs_reset(struct pt_fs *fs)
+{
+    pt_handles_reset(&fs->handles);
+    pt_nodes_reset(&fs->nodes);
+}
+
+void pt_fs_destroy(struct pt_fs *fs)
+{
+    if (!fs)
+        return;
+    pt_handles_reset(&fs->handles);
+    pt_table_fini(&fs->handles);
+    pt_nodes_fini(&fs->nodes);
+    free(fs);
+}
+
+void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out)
+{
+    out->nodes = pt_table_count(&fs->nodes.table);
+    out->handles = pt_table_count(&fs->handles);
+}
+
+struct pt_proc_name pt_proc_name(int fd)
+{
+    struct pt_proc_name name;
+    unsigned int v = (unsigned int)fd;
+    char digits[sizeof(name.s)];
+    size_t n = 0, i = 0;
+
+    do {
+        digits[n++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    while (n)
+        name.s[i++] = digits[--n];
+    name.s[i] = '\0';
+    return name;
+}
+
+int pt_name_check(const char *name)
+{
+    if (name[0] == '\0' || strchr(name, '/'))
+        return -EINVAL;
+    if (!strcmp(name, ".") || !strcmp(name, ".."))
+        return -EINVAL;
+    return 0;
+}
+
+bool pt_refuse_change(fuse_req_t req)
+{
+    if (!pt_fs_of(req)->opts.readonly)
+        return false;
+    fuse_reply_err(req, EROFS);
+    return true;
+}
+
+bool pt_refuse_name(fuse_req_t req, const char *name)
+{
+    int ret = pt_name_check(name);
+
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    return ret < 0;
+}
+
+int pt_fstat(int fd, struct stat *st)
+{
+#if defined(__x86_64__) && defined(__LP64__)
+    /* glibc up to 2.40 turns fstat() into a path look-up of "". */
+    if (syscall(SYS_fstat, fd, st) < 0)
+        return -errno;
+#else
+    if (fstat(fd, st) < 0)
+        return -errno;
+#endif
+    return 0;
+}
+
+void pt_stat_to_guest(const struct pt_fs *fs, struct stat *st)
+{
+    st->st_uid = idmap_to_guest(&fs->opts.uid_map, st->st_uid);
+    st->st_gid = idmap_to_guest(&fs->opts.gid_map, st->st_gid);
+}
+
+static int open_error(mode_t type)
+{
+    switch (type & S_IFMT) {
+    case S_IFREG:
+    case S_IFDIR:
+        return 0;
+    case S_IFLNK:
+        return -ELOOP;
+    default:
+        /* A fifo would block, a device would act. */
+        return -ENXIO;
+    }
+}
+
+int pt_reopen(const struct pt_fs *fs, int fd, mode_t type, int flags)
+{
+    int ret = open_error(type);
+
+    if (ret < 0)
+        return ret;
+    if (S_ISDIR(type)) {
+        if ((flags & O_ACCMODE) != O_RDONLY)
+            return -EISDIR;
+        ret = openat(fd, ".", flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    } else {
+        ret = openat(fs->proc_fd, pt_proc_name(fd).s,
+                     (flags & ~O_NOFOLLOW) | O_CLOEXEC);
+    }
+    return ret < 0 ? -errno : ret;
+}

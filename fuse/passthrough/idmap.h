@@ -4,8 +4,8 @@
 
 /*
  * --translate-uid, --translate-gid: rules between the ids which the guest
- * sees and those on the host.  Both tables are sorted and free of overlap
- * once idmap_check() has passed.
+ * sees and those on the host.  Both tables are sorted and free of overlap;
+ * idmap_add() keeps them so.
  */
 
 #include <stddef.h>

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is done with open files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fuse/passthrough/pt_i.h"
+#include "fuse/request.h"
+
+/* Pin the file behind @fi, or answer EBADF: then @req is gone. */
+static struct pt_handle *get_file(fuse_req_t req,
+                                  const struct fuse_file_info *fi)
+{
+    struct pt_handle *h =
+        pt_handle_get(&pt_fs_of(req)->handles, fi->fh, PT_HANDLE_FILE);
+
+    if (!h)
+        fuse_reply_err(req, EBADF);
+    return h;
+}
+
+void pt_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_handle *h = get_file(req, fi);
+    ssize_t got;
+
+    (void)ino;
+    if (!h)
+        return;
+    got = request_read_file(request_current(), h->fd, size, off);
+    pt_handle_put(&fs->handles, h);
+    if (got < 0)
+        fuse_reply_err(req, (int)-got);
+    else
+        fuse_reply_buf(req, NULL, 0); /* the payload is there already */
+}
+
+/* Only the buffers' size counts here: the bytes are still in guest memory. */
+void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
+                     off_t off, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_handle *h;
+    ssize_t put;
+
+    (void)ino;
+    if (pt_refuse_change(req))
+        return;
+    h = get_file(req, fi);
+    if (!h)
+        return;
+    put = request_write_file(request_current(), h->fd, fuse_buf_size(bufs),
+                             off, 0);
+    pt_handle_put(&fs->handles, h);
+    if (put < 0)
+        fuse_reply_err(req, (int)-put);
+    else
+        fuse_reply_write(req, (size_t)put);
+}
+
+/* Closing a copy makes a network file system tell of writes that failed. */
+static int flush(const struct pt_handle *h)
+{
+    int fd;
+
+    if ((h->flags & O_ACCMODE) == O_RDONLY)
+        return 0;
+    fd = fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    return close(fd) < 0 ? errno : 0;
+}
+
+void pt_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_handle *h = get_file(req, fi);
+    int err;
+
+    (void)ino;
+    if (!h)
+        return;
+    err = flush(h);
+    pt_handle_put(&fs->handles, h);
+    fuse_reply_err(req, err);
+}
+
+void pt_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+                 struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_handle *h = get_file(req, fi);
+    int err;
+
+    (void)ino;
+    if (!h)
+        return;
+    err = (datasync ? fdatasync(h->fd) : fsync(h->fd)) < 0 ? errno : 0;
+    pt_handle_put(&fs->handles, h);
+    fuse_reply_err(req, err);
+}
+
+/* The descriptor's position moves, but nothing here reads by it. */
+void pt_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+                 struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_handle *h = get_file(req, fi);
+    off_t at;
+    int err;
+
+    (void)ino;
+    if (!h)
+        return;
+    at = lseek(h->fd, off, whence);
+    err = at < 0 ? errno : 0;
+    pt_handle_put(&fs->handles, h);
+    if (err)
+        fuse_reply_err(req, err);
+    else
+        fuse_reply_lseek(req, at);
+}
+
+void pt_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+                     off_t len, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_handle *h;
+    int err;
+
+    (void)ino;
+    if (pt_refuse_change(req))
+        return;
+    h = get_file(req, fi);
+    if (!h)
+        return;
+    err = fallocate(h->fd, mode, off, len) < 0 ? errno : 0;
+    pt_handle_put(&fs->handles, h);
+    fuse_reply_err(req, err);
+}
+
+void pt_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+                           struct fuse_file_info *fi_in, fuse_ino_t ino_out,
+                           off_t off_out, struct fuse_file_info *fi_out,
+                           size_t len, int flags)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_handle *in, *out;
+    ssize_t n;
+    int err;
+
+    (void)ino_in;
+    (void)ino_out;
+    if (pt_refuse_change(req))
+        return;
+    in = get_file(req, fi_in);
+    if (!in)
+        return;
+    out = get_file(req, fi_out);
+    if (!out) {
+        pt_handle_put(&fs->handles, in);
+        return;
+    }
+    n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len,
+                        (unsigned int)flags);
+    err = n < 0 ? errno : 0;
+    pt_handle_put(&fs->handles, out);
+    pt_handle_put(&fs->handles, in);
+    if (err)
+        fuse_reply_err(req, err);
+    else
+        fuse_reply_write(req, (size_t)n);
+}

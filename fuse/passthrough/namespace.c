@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Names made, moved and removed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "fuse/passthrough/pt_i.h"
+
+/* What a new name is made of; for pt_run_as_caller(). */
+struct make_args {
+    int dir_fd;
+    const char *name;
+    const char *target;
+    mode_t mode;
+    dev_t rdev;
+};
+
+static int make_symlink(void *arg)
+{
+    const struct make_args *a = arg;
+
+    return symlinkat(a->target, a->dir_fd, a->name) < 0 ? -errno : 0;
+}
+
+static int make_node(void *arg)
+{
+    const struct make_args *a = arg;
+
+    return mknodat(a->dir_fd, a->name, a->mode, a->rdev) < 0 ? -errno : 0;
+}
+
+static int make_dir(void *arg)
+{
+    const struct make_args *a = arg;
+
+    return mkdirat(a->dir_fd, a->name, a->mode) < 0 ? -errno : 0;
+}
+
+/* SYMLINK, MKNOD, MKDIR: make it as the caller, look it up as ourselves. */
+static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
+                 struct make_args *a)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_entry ent;
+    struct pt_node *dir;
+    int ret;
+
+    if (pt_refuse_change(req) || pt_refuse_name(req, a->name))
+        return;
+    dir = pt_node_get(&fs->nodes, parent);
+    if (!dir) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    a->dir_fd = dir->fd;
+    ret = pt_run_as_caller(req, true, fn, a);
+    if (ret == 0)
+        ret = pt_lookup(fs, dir, a->name, &ent);
+    pt_node_put(&fs->nodes, dir);
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    else
+        pt_reply_entry(req, &ent);
+}
+
+void pt_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
+                   const char *name)
+{
+    struct make_args a = { .name = name, .target = target };
+
+    make(req, parent, make_symlink, &a);
+}
+
+void pt_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
+                 mode_t mode, dev_t rdev)
+{
+    struct make_args a = { .name = name, .mode = mode, .rdev = rdev };
+
+    make(req, parent, make_node, &a);
+}
+
+void pt_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
+                 mode_t mode)
+{
+    struct make_args a = { .name = name, .mode = mode & 07777 };
+
+    make(req, parent, make_dir, &a);
+}
+
+void pt_op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    char target[PATH_MAX + 1];
+    ssize_t len;
+    int err;
+
+    if (!n) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    len = readlinkat(n->fd, "", target, sizeof(target));
+    err = len < 0 ? errno : 0;
+    /* "" of what is no link: the kernel says ENOENT, readlink(2) EINVAL. */
+    if (err == ENOENT)
+        err = EINVAL;
+    pt_node_put(&fs->nodes, n);
+    if (!err && (size_t)len == sizeof(target))
+        err = ENAMETOOLONG;
+    if (err) {
+        fuse_reply_err(req, err);
+        return;
+    }
+    target[len] = '\0';
+    fuse_reply_readlink(req, target);
+}
+
+static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
+                        int flags)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *dir;
+    int err;
+
+    if (pt_refuse_change(req) || pt_refuse_name(req, name))
+        return;
+    dir = pt_node_get(&fs->nodes, parent);
+    if (!dir) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    err = unlinkat(dir->fd, name, flags) < 0 ? errno : 0;
+    pt_node_put(&fs->nodes, dir);
+    fuse_reply_err(req, err);
+}
+
+void pt_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    remove_name(req, parent, name, 0);
+}
+
+void pt_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    remove_name(req, parent, name, AT_REMOVEDIR);
+}
+
+void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+                  fuse_ino_t newparent, const char *newname,
+                  unsigned int flags)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *from, *to;
+    int err = ESTALE;
+
+    if (pt_refuse_change(req) || pt_refuse_name(req, name) ||
+        pt_refuse_name(req, newname))
+        return;
+    from = pt_node_get(&fs->nodes, parent);
+    to = pt_node_get(&fs->nodes, newparent);
+    if (from && to)
+        err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno
+                                                                    : 0;
+    if (to)
+        pt_node_put(&fs->nodes, to);
+    if (from)
+        pt_node_put(&fs->nodes, from);
+    fuse_reply_err(req, err);
+}
+
+/*
+ * Over the descriptor's name in /proc: linkat() of a bare descriptor needs
+ * CAP_DAC_READ_SEARCH.  The magic link leads to the node itself, also when
+ * that is a symbolic link.  The answer is the node the guest named, whatever
+ * has become of the new name meanwhile.
+ */
+static int make_link(struct pt_fs *fs, struct pt_node *n, struct pt_node *dir,
+                     const char *name, struct pt_entry *ent)
+{
+    struct stat st;
+    int ret;
+
+    if (linkat(fs->proc_fd, pt_proc_name(n->fd).s, dir->fd, name,
+               AT_SYMLINK_FOLLOW) < 0)
+        return -errno;
+    ret = pt_fstat(n->fd, &st);
+    if (ret == 0)
+        ret = pt_node_add_lookup(&fs->nodes, n);
+    if (ret == 0)
+        pt_entry_fill(fs, &dir->key, &n->key, pt_slot_id(&n->slot), &st, ent);
+    return ret;
+}
+
+void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
+                const char *newname)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n, *dir;
+    struct pt_entry ent;
+    int ret = -ESTALE;
+
+    if (pt_refuse_change(req) || pt_refuse_name(req, newname))
+        return;
+    n = pt_node_get(&fs->nodes, ino);
+    dir = pt_node_get(&fs->nodes, newparent);
+    if (n && dir)
+        ret = make_link(fs, n, dir, newname, &ent);
+    if (dir)
+        pt_node_put(&fs->nodes, dir);
+    if (n)
+        pt_node_put(&fs->nodes, n);
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    else
+        pt_reply_entry(req, &ent);
+}

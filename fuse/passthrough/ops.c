@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/passthrough/pt_i.h"
+
+/*
+ * What we want of what the guest's kernel can do.  Not wanted on purpose:
+ * splice (payload does not pass through libfuse), HANDLE_KILLPRIV (the guest
+ * clears set-id bits itself, by SETATTR), POSIX_ACL and with it DONT_MASK,
+ * locks (they stay the guest's own), EXPORT_SUPPORT (it would look up "." and
+ * ".."), NO_OPEN_SUPPORT (every file has a handle).
+ */
+static unsigned int wanted(const struct pt_opts *o)
+{
+    unsigned int want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
+                        FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
+                        FUSE_CAP_ASYNC_DIO;
+
+    if (o->readdirplus && o->cache != PT_CACHE_NEVER)
+        want |= FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO;
+    if (o->writeback)
+        want |= FUSE_CAP_WRITEBACK_CACHE;
+    if (o->cache == PT_CACHE_ALWAYS)
+        want |= FUSE_CAP_CACHE_SYMLINKS;
+    return want;
+}
+
+/* A new life begins: whoever made this session has called pt_fs_reset(). */
+static void pt_op_init(void *userdata, struct fuse_conn_info *conn)
+{
+    struct pt_fs *fs = userdata;
+
+    conn->want = wanted(&fs->opts) & conn->capable;
+    conn->max_background = 65535;
+    conn->time_gran = 1;
+    atomic_store_explicit(&fs->writeback,
+                          conn->want & FUSE_CAP_WRITEBACK_CACHE,
+                          memory_order_relaxed);
+}
+
+const struct fuse_lowlevel_ops pt_ops = {
+    .init = pt_op_init,
+    .lookup = pt_op_lookup,
+    .forget = pt_op_forget,
+    .forget_multi = pt_op_forget_multi,
+    .getattr = pt_op_getattr,
+    .setattr = pt_op_setattr,
+    .statfs = pt_op_statfs,
+    .access = pt_op_access,
+    .readlink = pt_op_readlink,
+    .symlink = pt_op_symlink,
+    .mknod = pt_op_mknod,
+    .mkdir = pt_op_mkdir,
+    .unlink = pt_op_unlink,
+    .rmdir = pt_op_rmdir,
+    .rename = pt_op_rename,
+    .link = pt_op_link,
+    .open = pt_op_open,
+    .create = pt_op_create,
+    .release = pt_op_release,
+    .read = pt_op_read,
+    .write_buf = pt_op_write_buf,
+    .flush = pt_op_flush,
+    .fsync = pt_op_fsync,
+    .lseek = pt_op_lseek,
+    .fallocate = pt_op_fallocate,
+    .copy_file_range = pt_op_copy_file_range,
+    .opendir = pt_op_opendir,
+    .readdir = pt_op_readdir,
+    .readdirplus = pt_op_readdirplus,
+    .releasedir = pt_op_releasedir,
+    .fsyncdir = pt_op_fsyncdir,
+    .setxattr = pt_op_setxattr,
+    .getxattr = pt_op_getxattr,
+    .listxattr = pt_op_listxattr,
+    .removexattr = pt_op_removexattr,
+};

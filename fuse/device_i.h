@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_FUSE_DEVICE_I_H
+#define VIRTIOFSD_FUSE_DEVICE_I_H
+
+/*
+ * What the device's main thread, the rings' threads and the pool share.
+ *
+ * Locks, in order: device.lock, then nothing.  The hot path takes none of
+ * them: they guard what changes with a command from the control process.
+ */
+
+#include <pthread.h>
+
+#include "fuse/device.h"
+#include "fuse/life.h"
+#include "vhost/dirtylog.h"
+#include "vhost/memmap.h"
+#include "vhost/ring_ipc.h"
+
+struct queue;
+struct pool;
+struct events;
+
+enum ring_fd { RING_FD_KICK, RING_FD_CALL, RING_FD_ERR, RING_FD_KINDS };
+
+/* An fd delivered for a ring, until the ring's thread takes it. */
+struct ring_mail {
+    int fd;       /* -1: none, or taken */
+    uint32_t gen; /* of the delivery; 0: nothing ever came */
+};
+
+/**
+ * struct device
+ * @mm, @mm_before: newest memory table and the one before, which rings may
+ *          still be using; guarded by @lock.
+ * @dirty:  the dirty log, or NULL; guarded by @lock.
+ * @mail:   fds under way to the rings' threads; guarded by @lock.
+ * @applied: a ring's thread has acted upon its slot or ended; with @lock.
+ * @queue:  NULL until the ring is first used; written by the main thread.
+ * @running: rings' threads that have not ended; guarded by @lock.
+ * @stopping: set once; the threads end.
+ */
+struct device {
+    const struct fuse_device_opts *opts;
+    struct ipc_chan cmd;
+    struct pt_fs *fs;
+    struct life *life;
+    struct pool *pool;
+    struct events *events;
+    const struct cfg_page *cfg;
+    struct run_page *run;
+    uint32_t nrings;
+    int wake_fd[VRING_MAX];
+    int backend_req_fd;
+    struct queue *queue[VRING_MAX];
+
+    pthread_mutex_t lock;
+    pthread_cond_t applied;
+    struct memmap *mm, *mm_before;
+    struct dirtylog *dirty;
+    struct ring_mail mail[VRING_MAX][RING_FD_KINDS];
+    uint32_t running;
+    _Atomic uint32_t stopping;
+};
+
+/**
+ * device_take_mm() - the memory table of generation @gen.
+ * Return: a reference, or NULL: another publish is under way, wait for it.
+ * Context: a ring's thread.
+ */
+struct memmap *device_take_mm(struct device *d, uint32_t gen);
+/* The dirty log of generation @gen; NULL when there is no such. */
+struct dirtylog *device_take_log(struct device *d, uint32_t gen);
+/**
+ * device_take_fd() - the fd of generation @gen.
+ * Return: the fd, the caller's now; -1 for none.
+ */
+int device_take_fd(struct device *d, uint32_t ring, enum ring_fd kind,
+                   uint32_t gen);
+/* Wake whoever waits for rings to act. */
+void device_tell_applied(struct device *d);
+/* A ring's thread is ending. */
+void device_tell_ended(struct device *d);
+
+/* The commands of the control process; see ring_ipc.h. */
+int device_command(struct device *d, struct ipc_msg *msg, struct ipc_fds *fds);
+
+#endif

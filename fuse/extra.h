@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_FUSE_EXTRA_H
+#define VIRTIOFSD_FUSE_EXTRA_H
+
+/*
+ * What the FUSE protocol has and the libfuse we are written against has not:
+ * done on the raw request and reply, in this one file, so that a newer libfuse
+ * can take a thing over by its removal here.
+ */
+
+#include <sys/uio.h>
+
+#include "fuse/request_i.h"
+
+/* The oldest FUSE minor spoken: what virtio-fs began with.  Older ones have
+ * other request layouts, which validate.c does not describe. */
+#define EXTRA_MIN_MINOR 27
+
+/**
+ * extra_check_init() - may libfuse answer this INIT?
+ * @r: a valid INIT.
+ * Return: 0 or -EPROTO: the guest's version is too old.
+ */
+int extra_check_init(const struct request *r);
+
+/**
+ * extra_mask_init() - hide from libfuse what must not be agreed.
+ * A newer libfuse would accept flags that change request layouts which the
+ * operations and validate.c do not know.
+ * Context: on the copy in r->arg, before libfuse sees it.
+ */
+void extra_mask_init(struct request *r);
+
+/**
+ * extra_guest_attr_flags() - REQUEST_ATTR_* this guest will understand.
+ * @init: its INIT, as it came.
+ * @announce_submounts: the option.
+ */
+uint32_t extra_guest_attr_flags(const struct fuse_init_in *init,
+                                bool announce_submounts);
+
+/**
+ * extra_patch_reply() - last touch on a reply of libfuse's.
+ * Entries and attributes get the flags set by request_set_attr_flags(); the
+ * answer to INIT gets the flags of guest_attr_flags.
+ * @iov: reply header, then its parts; changed in place.
+ */
+void extra_patch_reply(struct request *r, const struct iovec *iov, int count);
+
+#endif

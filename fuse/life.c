@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/life.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fuse/extra.h"
+#include "virtiofsd/base/log.h"
+
+/* Header and arguments of an INIT as libfuse gets to see it. */
+#define INIT_BYTES (sizeof(struct fuse_in_header) + sizeof(struct fuse_init_in))
+
+/**
+ * struct life
+ * @closed:   the gate; written under @lock.
+ * @lock:     held as long as the gate is closed.
+ * @begun:    an INIT was accepted; @init holds it for the sessions to come.
+ * @session:  one a ring; changed with the gate closed, read inside it.
+ * @in_use:   rings with a thread.
+ */
+struct life {
+    _Alignas(128) _Atomic uint32_t closed;
+    _Alignas(128) pthread_mutex_t lock;
+    struct life_pass *passes;
+    struct pt_fs *fs;
+    bool announce_submounts;
+    bool begun;
+    uint32_t guest_attr_flags;
+    uint8_t init[INIT_BYTES];
+    bool in_use[VRING_MAX];
+    struct fuse_session *session[VRING_MAX];
+};
+
+struct life *life_create(struct pt_fs *fs, bool announce_submounts)
+{
+    struct life *l = aligned_alloc(128, sizeof(*l));
+
+    if (!l)
+        return NULL;
+    memset(l, 0, sizeof(*l));
+    pthread_mutex_init(&l->lock, NULL);
+    l->fs = fs;
+    l->announce_submounts = announce_submounts;
+    return l;
+}
+
+static void drop_sessions(struct life *l)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(l->session); i++) {
+        session_destroy(l->session[i]);
+        l->session[i] = NULL;
+    }
+}
+
+void life_destroy(struct life *l)
+{
+    if (!l)
+        return;
+    drop_sessions(l);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+void life_register(struct life *l, struct life_pass *pass)
+{
+    atomic_init(&pass->inside, 0);
+    pthread_mutex_lock(&l->lock);
+    pass->next = l->passes;
+    l->passes = pass;
+    pthread_mutex_unlock(&l->lock);
+}
+
+void life_use_ring(struct life *l, uint32_t ring)
+{
+    pthread_mutex_lock(&l->lock);
+    l->in_use[ring] = true;
+    pthread_mutex_unlock(&l->lock);
+}
+
+/*
+ * Close the gate and wait until nobody is inside.  Requests do not signal
+ * that they left, so that leaving costs them nothing; this waits by looking,
+ * which is fit for what happens once in a guest's boot.
+ */
+static void gate_close(struct life *l)
+{
+    pthread_mutex_lock(&l->lock);
+    /* seq_cst: pairs with life_enter(); either we see its mark or it sees
+     * ours. */
+    atomic_store_explicit(&l->closed, 1, memory_order_seq_cst);
+    for (struct life_pass *p = l->passes; p; p = p->next) {
+        struct timespec nap = { .tv_nsec = 20000 };
+
+        while (atomic_load_explicit(&p->inside, memory_order_seq_cst)) {
+            nanosleep(&nap, NULL);
+            if (nap.tv_nsec < 1000000)
+                nap.tv_nsec *= 2;
+        }
+    }
+}
+
+static void gate_open(struct life *l)
+{
+    atomic_store_explicit(&l->closed, 0, memory_order_seq_cst);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/*
+ * Open a session for @ring and tell it the life's INIT; its answer goes
+ * nowhere, the guest has had one.  The gate is closed.
+ */
+static void join_ring(struct life *l, struct request *r, uint32_t ring)
+{
+    struct fuse_session *se;
+    int ret = session_create(l->fs, &se);
+
+    if (ret < 0) {
+        log_limited(LOG_LEVEL_ERROR, "fuse: ring %u: no session: %s", ring,
+                    strerror(-ret));
+        return;
+    }
+    memcpy(r->arg, l->init, INIT_BYTES);
+    r->arg_len = INIT_BYTES;
+    r->discard = true;
+    r->replied = false;
+    session_process(se, r);
+    l->session[ring] = se;
+}
+
+/* A ring that came into use after the INIT.  Its thread has no request yet to
+ * borrow, so it brings one along. */
+static void join_late(struct life *l, uint32_t ring)
+{
+    struct request r;
+
+    if (request_init(&r) < 0) {
+        log_limited(LOG_LEVEL_ERROR, "fuse: ring %u: out of memory", ring);
+        return;
+    }
+    gate_close(l);
+    if (l->begun && !l->session[ring])
+        join_ring(l, &r, ring);
+    gate_open(l);
+    request_fini(&r);
+}
+
+struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
+                                uint32_t ring, uint32_t *guest_attr_flags)
+{
+    for (int tries = 0;; tries++) {
+        struct fuse_session *se;
+        bool begun;
+
+        atomic_store_explicit(&pass->inside, 1, memory_order_seq_cst);
+        if (likely(!atomic_load_explicit(&l->closed, memory_order_seq_cst))) {
+            se = l->session[ring];
+            begun = l->begun;
+            if (likely(se)) {
+                *guest_attr_flags = l->guest_attr_flags;
+                return se;
+            }
+            life_leave(pass);
+            if (!begun || tries > 0)
+                return NULL;
+            join_late(l, ring);
+            continue;
+        }
+        life_leave(pass);
+        tries = 0;
+        /* Whoever closed the gate holds the lock until it is open again. */
+        pthread_mutex_lock(&l->lock);
+        pthread_mutex_unlock(&l->lock);
+    }
+}
+
+void life_leave(struct life_pass *pass)
+{
+    /* Release: what the request did comes before the next life. */
+    atomic_store_explicit(&pass->inside, 0, memory_order_release);
+}
+
+/* The gate is closed. */
+static void end_locked(struct life *l)
+{
+    l->begun = false;
+    l->guest_attr_flags = 0;
+    drop_sessions(l);
+    pt_fs_reset(l->fs);
+}
+
+void life_end(struct life *l)
+{
+    gate_close(l);
+    end_locked(l);
+    gate_open(l);
+}
+
+/* The gate is closed; the old life is over. */
+static void begin_locked(struct life *l, struct request *r, uint32_t ring)
+{
+    struct fuse_init_in in;
+    struct fuse_session *se;
+    int ret = session_create(l->fs, &se);
+
+    if (ret < 0) {
+        log_err("fuse: INIT: no session: %s", strerror(-ret));
+        request_send_error(r, -ret);
+        return;
+    }
+    memcpy(&in, r->arg + sizeof(struct fuse_in_header), sizeof(in));
+    r->guest_attr_flags = extra_guest_attr_flags(&in, l->announce_submounts);
+    extra_mask_init(r);
+    memcpy(l->init, r->arg, INIT_BYTES);
+    session_process(se, r);
+    /* After a newer major than ours the guest says INIT once more. */
+    if (!r->replied || r->error != 0 || in.major != FUSE_KERNEL_VERSION) {
+        session_destroy(se);
+        return;
+    }
+    l->session[ring] = se;
+    l->guest_attr_flags = r->guest_attr_flags;
+    l->begun = true;
+    log_info("fuse: INIT: the guest speaks FUSE %u.%u", in.major, in.minor);
+    for (uint32_t i = 0; i < VRING_MAX; i++) {
+        if (l->in_use[i] && i != ring)
+            join_ring(l, r, i);
+    }
+}
+
+void life_begin(struct life *l, struct request *r, uint32_t ring)
+{
+    int ret = extra_check_init(r);
+
+    if (ret < 0) {
+        request_send_error(r, -ret);
+        return;
+    }
+    gate_close(l);
+    end_locked(l);
+    begin_locked(l, r, ring);
+    gate_open(l);
+}

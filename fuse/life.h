@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_FUSE_LIFE_H
+#define VIRTIOFSD_FUSE_LIFE_H
+
+/*
+ * A FUSE life: from one INIT to DESTROY, to a device reset or to the next
+ * INIT (a guest that reboots says no farewell).  A new life finds no node, no
+ * handle and no session of the one before.
+ *
+ * The gate: a request runs between life_enter() and life_leave().  Whoever
+ * changes lives closes the gate and waits until nothing runs.  Passing it
+ * costs a store and a load of words which no other ring writes to.
+ *
+ * Lock order: the life's lock is the only one, and nobody inside the gate
+ * takes it.
+ */
+
+#include "fuse/session.h"
+#include "vhost/vring_shared.h"
+
+struct life;
+
+/* An executing thread's place at the gate; one a thread, registered once. */
+struct life_pass {
+    _Alignas(128) _Atomic uint32_t inside;
+    struct life_pass *next;
+};
+
+/**
+ * life_create()
+ * @fs:   borrowed.
+ * @announce_submounts: the option, for INIT's answer.
+ * Return: the life, without a guest yet; NULL without memory.
+ */
+struct life *life_create(struct pt_fs *fs, bool announce_submounts);
+/* Context: no executing thread is left. */
+void life_destroy(struct life *l);
+
+/* Context: before the thread's first request. */
+void life_register(struct life *l, struct life_pass *pass);
+/* The ring is in use: an INIT on another ring opens a session for it too. */
+void life_use_ring(struct life *l, uint32_t ring);
+
+/**
+ * life_enter() - pass the gate with a request for @ring.
+ * @guest_attr_flags: out, what this life's guest understands.
+ * Waits while lives change.
+ * Return: the ring's session, inside the gate until life_leave(); NULL when
+ * the guest has not said INIT (then outside).
+ */
+struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
+                                uint32_t ring, uint32_t *guest_attr_flags);
+void life_leave(struct life_pass *pass);
+
+/**
+ * life_begin() - serve an INIT: end the old life and begin a new one.
+ * @r: valid; answered when this returns.
+ * Context: an executing thread, outside the gate.
+ */
+void life_begin(struct life *l, struct request *r, uint32_t ring);
+
+/* End the life: DESTROY, device reset.  Context: outside the gate. */
+void life_end(struct life *l);
+
+#endif

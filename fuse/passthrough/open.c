@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Files opened, made and closed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fuse/passthrough/pt_i.h"
+#include "fuse/request.h"
+#include "virtiofsd/base/fd.h"
+
+/* What the guest may ask of open(2).  All else is either handled by its own
+ * kernel or would change what we open (O_PATH, O_TMPFILE, O_NOFOLLOW ...). */
+#define GUEST_FLAGS \
+    (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
+
+static int host_flags(const struct pt_fs *fs, int flags)
+{
+    flags &= GUEST_FLAGS;
+    if (!fs->opts.allow_direct_io)
+        flags &= ~O_DIRECT;
+    if (!fs->opts.preserve_noatime)
+        flags &= ~O_NOATIME;
+    if (atomic_load_explicit(&fs->writeback, memory_order_relaxed)) {
+        /* The guest's page cache reads what it fills up to a page, and
+         * knows better than O_APPEND where its data goes. */
+        if ((flags & O_ACCMODE) == O_WRONLY)
+            flags = (flags & ~O_ACCMODE) | O_RDWR;
+        flags &= ~O_APPEND;
+    }
+    return flags;
+}
+
+static bool changes(int flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+static void reply_flags(const struct pt_fs *fs, int flags,
+                        struct fuse_file_info *fi)
+{
+    switch (fs->opts.cache) {
+    case PT_CACHE_AUTO:
+        break;
+    case PT_CACHE_ALWAYS:
+        fi->keep_cache = 1;
+        break;
+    case PT_CACHE_METADATA:
+    case PT_CACHE_NEVER:
+        fi->direct_io = 1;
+        break;
+    }
+    if (flags & O_DIRECT)
+        fi->direct_io = 1;
+    /* Nothing was written, so nothing can go wrong at close: the guest need
+     * not ask. */
+    if ((flags & O_ACCMODE) == O_RDONLY)
+        fi->noflush = 1;
+}
+
+/* @fd is taken.  Return: 0 or -errno. */
+static int add_handle(struct pt_fs *fs, int fd, int flags, uint64_t node_id,
+                      struct fuse_file_info *fi)
+{
+    int ret = pt_handle_add(&fs->handles, PT_HANDLE_FILE, fd, flags, node_id,
+                            &fi->fh);
+
+    if (ret == 0)
+        reply_flags(fs, flags, fi);
+    return ret;
+}
+
+void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    int flags = host_flags(fs, fi->flags), ret;
+    struct pt_node *n;
+
+    if (changes(flags) && pt_refuse_change(req))
+        return;
+    n = pt_node_get(&fs->nodes, ino);
+    if (!n) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    ret = S_ISDIR(n->type) ? -EISDIR : pt_reopen(fs, n->fd, n->type, flags);
+    pt_node_put(&fs->nodes, n);
+    if (ret >= 0)
+        ret = add_handle(fs, ret, flags, ino, fi);
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    else if (fuse_reply_open(req, fi) < 0)
+        pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_FILE);
+}
+
+struct create_args {
+    const struct pt_fs *fs;
+    int fd; /* the directory, or for open_there() the file's O_PATH */
+    const char *name;
+    int flags;
+    mode_t mode;
+};
+
+static int create_new(void *arg)
+{
+    const struct create_args *a = arg;
+    int fd = openat(a->fd, a->name,
+                    a->flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                    a->mode);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_there(void *arg)
+{
+    const struct create_args *a = arg;
+
+    return pt_reopen(a->fs, a->fd, S_IFREG, a->flags);
+}
+
+/*
+ * The file came into being after the guest saw that there was none, so
+ * nobody has checked yet whether the caller may open it: it is opened with
+ * the caller's rights and no others.
+ */
+static int open_existing(fuse_req_t req, struct pt_node *dir,
+                         struct create_args *a, struct pt_entry *ent)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n;
+    int ret;
+
+    ret = pt_lookup(fs, dir, a->name, ent);
+    if (ret < 0)
+        return ret;
+    n = pt_node_get(&fs->nodes, ent->e.ino);
+    if (!n) {
+        ret = -ESTALE;
+        goto fail_lookup;
+    }
+    a->fd = n->fd;
+    if (S_ISREG(n->type))
+        ret = pt_run_as_caller(req, false, open_there, a);
+    else
+        ret = S_ISDIR(n->type) ? -EISDIR : -ELOOP;
+    pt_node_put(&fs->nodes, n);
+    if (ret >= 0)
+        return ret;
+
+fail_lookup:
+    pt_node_forget(&fs->nodes, ent->e.ino, 1);
+    return ret;
+}
+
+/* Make or open the file and count its lookup.  Return: descriptor, -errno. */
+static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
+                  bool excl, struct pt_entry *ent)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    auto_fd fd = pt_run_as_caller(req, true, create_new, a);
+    int path_fd, ret;
+
+    if (fd == -EEXIST && !excl)
+        return open_existing(req, dir, a, ent);
+    if (fd < 0)
+        return fd;
+    /* By the descriptor, not by the name: that may mean another file now. */
+    path_fd = openat(fs->proc_fd, pt_proc_name(fd).s, O_PATH | O_CLOEXEC);
+    if (path_fd < 0)
+        return -errno;
+    ret = pt_lookup_fd(fs, dir, path_fd, ent);
+    return ret < 0 ? ret : take_fd(&fd);
+}
+
+static void reply_create(fuse_req_t req, const struct pt_entry *ent,
+                         const struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    uint64_t fh = fi->fh;
+
+    if (fuse_reply_create(req, &ent->e, fi) < 0) {
+        pt_handle_release(&fs->handles, fh, PT_HANDLE_FILE);
+        pt_node_forget(&fs->nodes, ent->e.ino, 1);
+    }
+}
+
+void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
+                  mode_t mode, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct create_args a = {
+        .fs = fs,
+        .name = name,
+        .flags = host_flags(fs, fi->flags),
+        .mode = mode & 07777,
+    };
+    struct pt_entry ent;
+    struct pt_node *dir;
+    int ret;
+
+    if (pt_refuse_change(req) || pt_refuse_name(req, name))
+        return;
+    dir = pt_node_get(&fs->nodes, parent);
+    if (!dir) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    a.fd = dir->fd;
+    ret = create(req, dir, &a, fi->flags & O_EXCL, &ent);
+    pt_node_put(&fs->nodes, dir);
+    if (ret >= 0) {
+        ret = add_handle(fs, ret, a.flags, ent.e.ino, fi);
+        if (ret < 0)
+            pt_node_forget(&fs->nodes, ent.e.ino, 1);
+    }
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    else
+        reply_create(req, &ent, fi);
+}
+
+void pt_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+
+    (void)ino;
+    fuse_reply_err(
+        req, -pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_FILE));
+}

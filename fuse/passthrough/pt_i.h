@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_FUSE_PASSTHROUGH_PT_I_H
+#define VIRTIOFSD_FUSE_PASSTHROUGH_PT_I_H
+
+/*
+ * Inside the passthrough file system.  Names come in three kinds: pt_x() are
+ * tools of the room, pt_op_x() are operations as libfuse calls them.
+ *
+ * What the guest sends is numbers (looked up in tables, see table.h) and
+ * names.  Every name passes pt_name_check() and is used relative to a node's
+ * O_PATH descriptor without following links: that is why no host path
+ * outside the root can be reached (and why no operation may use a path
+ * relative to the working directory, see xattr.c).
+ *
+ * An operation's shape is: pin, act, unpin, answer.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "fuse/passthrough/handles.h"
+#include "fuse/passthrough/nodes.h"
+#include "fuse/passthrough/pt.h"
+
+struct pt_fs {
+    struct pt_opts opts; /* constant, as all but the tables */
+    int proc_fd;
+    uid_t uid; /* our own, to which every operation returns */
+    gid_t gid;
+    double attr_timeout_s, entry_timeout_s;
+    _Atomic bool writeback; /* negotiated by INIT */
+    struct pt_nodes nodes;
+    struct pt_table handles;
+};
+
+static inline struct pt_fs *pt_fs_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+/* A number's decimal digits: a name beneath proc_fd. */
+struct pt_proc_name {
+    char s[12];
+};
+struct pt_proc_name pt_proc_name(int fd);
+
+/**
+ * pt_name_check() - may a guest's name be used as one path component?
+ * Return: 0, or -EINVAL for "", ".", ".." and what holds a '/'.
+ */
+int pt_name_check(const char *name);
+
+/* Answer a changing operation with EROFS when the share is read-only, or
+ * because of its name with EINVAL.  Return: true when answered. */
+bool pt_refuse_change(fuse_req_t req);
+bool pt_refuse_name(fuse_req_t req, const char *name);
+
+/* fstat(2) without glibc's detour over a path; works on O_PATH.
+ * Return: 0 or -errno; ids are the host's. */
+int pt_fstat(int fd, struct stat *st);
+
+/* Put the guest's ids into @st. */
+void pt_stat_to_guest(const struct pt_fs *fs, struct stat *st);
+
+/**
+ * pt_reopen() - open for I/O the very file an O_PATH descriptor names.
+ * @type:  the file's S_IFMT bits; only regular files and directories are
+ *         ever opened on the host.
+ * @flags: for open(2); O_CLOEXEC is added.
+ * Return: a descriptor or -errno: -EISDIR, -ELOOP (symbolic link), -ENXIO
+ * (fifo, socket, device) before anything is tried.
+ */
+int pt_reopen(const struct pt_fs *fs, int fd, mode_t type, int flags);
+
+/* attr.c: what one statx(2) tells about a file.  @name "" means @fd itself.
+ * Return: 0 or -errno. */
+int pt_statx(int fd, const char *name, struct stat *st, struct pt_key *key);
+
+/* lookup.c */
+
+/* What an entry of a directory resolved to. */
+struct pt_entry {
+    struct fuse_entry_param e;
+    uint32_t attr_flags; /* REQUEST_ATTR_* */
+};
+
+/**
+ * pt_lookup() - the node of a name: one lookup more.
+ * @parent: pinned.
+ * @name:   checked by pt_name_check().
+ * Return: 0 or -errno.
+ */
+int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
+              struct pt_entry *out);
+
+/**
+ * pt_lookup_fd() - the same for a file just opened.
+ * @fd: O_PATH; taken.
+ */
+int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
+                 struct pt_entry *out);
+
+/* Fill in an entry for a node whose lookup is counted already. */
+void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
+                   const struct pt_key *key, uint64_t id,
+                   const struct stat *st, struct pt_entry *out);
+
+/* Answer with an entry; takes the lookup back when that fails. */
+void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent);
+
+/* creds.c */
+
+/**
+ * pt_run_as_caller() - make something that shall belong to the caller.
+ * @raise: on EACCES try once more with CAP_DAC_OVERRIDE: the guest's kernel
+ *         has checked the access, and knows groups of the caller's which we
+ *         do not.
+ * @fn:    returns >= 0 or -errno.
+ * The thread has the caller's uid and gid while @fn runs, on the host, after
+ * --translate-*.  Id 0 stands for ourselves, as does our own: nothing is
+ * switched, which costs nothing and is all an ordinary user can do.
+ * Return: what @fn returned; -EPERM when the id is forbidden or we may not
+ * take it.
+ */
+int pt_run_as_caller(fuse_req_t req, bool raise, int (*fn)(void *), void *arg);
+
+/* The operations, by file. */
+
+/* lookup.c */
+void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void pt_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
+void pt_op_forget_multi(fuse_req_t req, size_t count,
+                        struct fuse_forget_data *forgets);
+
+/* attr.c */
+void pt_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
+                   int to_set, struct fuse_file_info *fi);
+void pt_op_statfs(fuse_req_t req, fuse_ino_t ino);
+void pt_op_access(fuse_req_t req, fuse_ino_t ino, int mask);
+
+/* namespace.c */
+void pt_op_readlink(fuse_req_t req, fuse_ino_t ino);
+void pt_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
+                   const char *name);
+void pt_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
+                 mode_t mode, dev_t rdev);
+void pt_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
+                 mode_t mode);
+void pt_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void pt_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+                  fuse_ino_t newparent, const char *newname,
+                  unsigned int flags);
+void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
+                const char *newname);
+
+/* open.c */
+void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
+                  mode_t mode, struct fuse_file_info *fi);
+void pt_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* io.c */
+void pt_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                struct fuse_file_info *fi);
+void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
+                     off_t off, struct fuse_file_info *fi);
+void pt_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pt_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+                 struct fuse_file_info *fi);
+void pt_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+                 struct fuse_file_info *fi);
+void pt_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+                     off_t len, struct fuse_file_info *fi);
+void pt_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+                           struct fuse_file_info *fi_in, fuse_ino_t ino_out,
+                           off_t off_out, struct fuse_file_info *fi_out,
+                           size_t len, int flags);
+
+/* dir.c */
+void pt_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pt_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                   struct fuse_file_info *fi);
+void pt_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                       struct fuse_file_info *fi);
+void pt_op_releasedir(fuse_req_t req, fuse_ino_t ino,
+                      struct fuse_file_info *fi);
+void pt_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
+                    struct fuse_file_info *fi);
+
+/* xattr.c */
+void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+                    const char *value, size_t size, int flags);
+void pt_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+                    size_t size);
+void pt_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void pt_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_FUSE_QUEUE_H
+#define VIRTIOFSD_FUSE_QUEUE_H
+
+/*
+ * One virtqueue and its thread, the only one that touches the ring.
+ *
+ * The ring's state is two bits of its slot, started and enabled
+ * (vhost-user "Starting and stopping rings"), and one of our own, broken:
+ *
+ *   started  enabled  broken | the thread
+ *   no       -        -      | holds no guest memory, waits on the wake fd
+ *   yes      no       -      | holds the ring, leaves kicks uncounted, waits
+ *   yes      yes      no     | live: serves; waits on wake and kick fd
+ *   yes      yes      yes    | as if disabled, until the next start
+ *
+ * The kick fd is drained in one place, queue_sleep(), and only while the slot,
+ * read again after the kick was seen, says live (invariant 1).
+ */
+
+#include "fuse/device_i.h"
+#include "fuse/serve.h"
+#include "vhost/vring.h"
+
+/* A request handed to the pool, and its answer on the way back. */
+struct job {
+    struct queue *q;
+    struct job *next;
+    uint16_t head;
+    bool busy;  /* ring's thread only */
+    int status; /* of serve_request() */
+    uint32_t used_len;
+};
+
+/**
+ * struct queue
+ * @seq:      slot seq of @cfg, what the thread acts upon.
+ * @fd, @fd_gen: kick, call and err eventfds and the generations they are.
+ * @in_flight: taken off the ring and not put back yet.
+ * @jobs:     one for each descriptor, when there is a pool.
+ * @done:     jobs that the pool has finished; a stack under @done_lock.
+ * All but @done, @done_lock: the ring's thread only.
+ */
+struct queue {
+    struct device *dev;
+    uint32_t idx;
+    pthread_t thread;
+    const struct vring_slot *slot;
+    struct vring_run *run;
+    int wake_fd;
+
+    uint64_t seq;
+    struct vring_cfg cfg;
+    bool live, broken, kick_dead;
+    uint32_t start_gen;
+    int fd[RING_FD_KINDS];
+    uint32_t fd_gen[RING_FD_KINDS];
+    struct vring ring;
+    uint32_t in_flight;
+    struct exec exec;
+    struct job *jobs;
+    uint32_t njobs;
+
+    _Alignas(128) pthread_mutex_t done_lock;
+    struct job *done;
+};
+
+/**
+ * queue_create() - make a queue and start its thread.
+ * Context: device's main thread.
+ * Return: 0 or -errno.
+ */
+int queue_create(struct device *d, uint32_t idx, struct queue **q);
+
+/* Free a queue whose thread has ended. */
+void queue_destroy(struct queue *q);
+
+/* A pool worker has finished @job. */
+void queue_job_done(struct queue *q, struct job *job);
+
+/* queue_apply.c: act upon what the slot says now.
+ * Return: true when the thread may serve if live; false when the slot could
+ * not be read: do nothing with the ring until it can. */
+bool queue_refresh(struct queue *q);
+
+/* The guest broke the ring: -@reason says how. */
+void queue_break(struct queue *q, int reason);
+
+/* Put finished jobs back on the ring. */
+void queue_reap(struct queue *q);
+
+/* Write the call fd when the driver wants to hear. */
+void queue_notify(struct queue *q);
+/* Write it in any case. */
+void queue_call(struct queue *q);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/queue.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+
+#include "virtiofsd/base/fd.h"
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/base/probes.h"
+
+static bool served(const struct vring_cfg *c)
+{
+    uint32_t both = VRING_CFG_STARTED | VRING_CFG_ENABLED;
+
+    return (c->flags & both) == both;
+}
+
+/* Would requests taken under @old be answered wrongly under @now? */
+static bool voids_in_flight(const struct vring_cfg *old,
+                            const struct vring_cfg *now)
+{
+    if (served(old) && !served(now))
+        return true;
+    return old->start_gen != now->start_gen || old->mem_gen != now->mem_gen ||
+           old->log_gen != now->log_gen || old->features != now->features ||
+           old->size != now->size || old->desc.v != now->desc.v ||
+           old->avail.v != now->avail.v || old->used.v != now->used.v ||
+           old->log.v != now->log.v ||
+           ((old->flags ^ now->flags) & VRING_CFG_LOG);
+}
+
+/*
+ * The pool still works on requests of the old snapshot.  They are answered
+ * where they were asked; nothing new is taken meanwhile.
+ */
+static void wait_in_flight(struct queue *q)
+{
+    while (q->in_flight > 0 && !atomic_load(&q->dev->stopping)) {
+        struct pollfd p = { .fd = q->wake_fd, .events = POLLIN };
+        uint64_t count;
+
+        ppoll(&p, 1, NULL, NULL);
+        if (read(q->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN &&
+            errno != EINTR)
+            return;
+        queue_reap(q);
+    }
+}
+
+/*
+ * Fds the front-end gave us may block where it likes; a full call counter or
+ * a kick drained by someone else must not stop the ring's thread.
+ */
+static void take_one(struct queue *q, enum ring_fd kind, uint32_t gen)
+{
+    fd_close(&q->fd[kind]);
+    q->fd_gen[kind] = gen;
+    if (gen == 0)
+        return;
+    q->fd[kind] = device_take_fd(q->dev, q->idx, kind, gen);
+    if (q->fd[kind] >= 0) {
+        int fl = fcntl(q->fd[kind], F_GETFL);
+
+        if (fl >= 0)
+            (void)fcntl(q->fd[kind], F_SETFL, fl | O_NONBLOCK);
+    }
+}
+
+/* Return: true when the call fd is another one now. */
+static bool take_fds(struct queue *q, const struct vring_cfg *cfg)
+{
+    bool call = cfg->call_gen != q->fd_gen[RING_FD_CALL];
+
+    if (cfg->kick_gen != q->fd_gen[RING_FD_KICK]) {
+        take_one(q, RING_FD_KICK, cfg->kick_gen);
+        q->kick_dead = false;
+    }
+    if (call)
+        take_one(q, RING_FD_CALL, cfg->call_gen);
+    if (cfg->err_gen != q->fd_gen[RING_FD_ERR])
+        take_one(q, RING_FD_ERR, cfg->err_gen);
+    return call;
+}
+
+/* A place for each head the ring can hold, while the pool is in use. */
+static int make_jobs(struct queue *q, uint32_t size)
+{
+    struct job *jobs;
+
+    if (!q->dev->pool || size <= q->njobs)
+        return 0;
+    jobs = calloc(size, sizeof(*jobs));
+    if (!jobs)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < size; i++) {
+        jobs[i].q = q;
+        jobs[i].head = (uint16_t)i;
+    }
+    free(q->jobs);
+    q->jobs = jobs;
+    q->njobs = size;
+    return 0;
+}
+
+/* Attach to the ring, anew or as it was.  Nothing is in flight. */
+static void attach(struct queue *q, const struct vring_cfg *cfg)
+{
+    bool fresh = cfg->start_gen != q->start_gen;
+    struct memmap *mm = device_take_mm(q->dev, cfg->mem_gen);
+    struct dirtylog *log = NULL;
+    int ret;
+
+    if (!mm) {
+        /* A newer table came after this snapshot; its publish follows. */
+        vring_close(&q->ring);
+        if (fresh)
+            q->ring.last_avail = (uint16_t)cfg->base;
+        return;
+    }
+    if (cfg->log_gen)
+        log = device_take_log(q->dev, cfg->log_gen);
+    if (fresh) {
+        q->broken = false;
+        q->start_gen = cfg->start_gen;
+        ret = make_jobs(q, cfg->size);
+        if (ret == 0)
+            ret = vring_start(&q->ring, cfg, mm, log);
+    } else {
+        ret = vring_remap(&q->ring, cfg, mm, log);
+    }
+    memmap_put(mm);
+    dirtylog_put(log);
+    if (ret < 0)
+        queue_break(q, ret);
+}
+
+static void tell_run(struct queue *q)
+{
+    uint32_t flags =
+        (q->live ? VRING_RUN_LIVE : 0) | (q->broken ? VRING_RUN_BROKEN : 0);
+
+    atomic_store_explicit(&q->run->flags, flags, memory_order_relaxed);
+    atomic_store_explicit(&q->run->last_avail, q->ring.last_avail,
+                          memory_order_relaxed);
+    atomic_store_explicit(&q->run->in_flight, q->in_flight,
+                          memory_order_relaxed);
+    atomic_fetch_add_explicit(&q->run->generations, 1, memory_order_relaxed);
+    /* Release: last_avail and all we wrote to the ring before it. */
+    atomic_store_explicit(&q->run->applied_seq, q->seq, memory_order_release);
+}
+
+static void apply(struct queue *q, const struct vring_cfg *snapshot,
+                  uint64_t seq)
+{
+    struct vring_cfg cfg = *snapshot;
+    bool was_open = vring_is_open(&q->ring), new_call;
+
+    if (vring_cfg_check(&cfg) < 0) {
+        log_limited(LOG_LEVEL_ERROR,
+                    "fuse: ring %u: impossible configuration (flags 0x%x, "
+                    "size %u), taken as stopped",
+                    q->idx, cfg.flags, cfg.size);
+        cfg.flags = 0;
+    }
+    new_call = take_fds(q, &cfg);
+    if (cfg.flags & VRING_CFG_STARTED)
+        attach(q, &cfg);
+    else
+        vring_close(&q->ring);
+    q->cfg = cfg;
+    q->seq = seq;
+    q->live = served(&cfg) && !q->broken && vring_is_open(&q->ring);
+    PROBE3(cfg_read, q->idx, seq, cfg.flags);
+    log_debug("fuse: ring %u: slot %llu: flags 0x%x, %s at %u", q->idx,
+              (unsigned long long)seq, cfg.flags, q->live ? "live" : "idle",
+              q->ring.last_avail);
+    /* The old call fd may have been signalled when nobody looked at it any
+     * more; a needless interrupt is cheap, a lost one is for ever. */
+    if (new_call && was_open && q->live)
+        queue_call(q);
+    tell_run(q);
+    device_tell_applied(q->dev);
+}
+
+bool queue_refresh(struct queue *q)
+{
+    while (vring_slot_changed(q->slot, q->seq)) {
+        struct vring_cfg cfg;
+        uint64_t seq;
+
+        if (vring_slot_read(q->slot, &cfg, &seq) < 0) {
+            log_limited(LOG_LEVEL_WARN,
+                        "fuse: ring %u: its slot is being written without end",
+                        q->idx);
+            return false;
+        }
+        if (q->in_flight > 0 && voids_in_flight(&q->cfg, &cfg)) {
+            wait_in_flight(q);
+            if (q->in_flight > 0)
+                return false; /* stopping */
+            continue;         /* the slot may have changed again */
+        }
+        apply(q, &cfg, seq);
+    }
+    return true;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuse/serve.h"
+
+#include <errno.h>
+
+#include "fuse/extra.h"
+#include "fuse/validate.h"
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/base/probes.h"
+
+int exec_init(struct exec *x, struct life *life)
+{
+    int ret = request_init(&x->r);
+
+    if (ret < 0)
+        return ret;
+    x->life = life;
+    life_register(life, &x->pass);
+    return 0;
+}
+
+void exec_fini(struct exec *x)
+{
+    request_fini(&x->r);
+}
+
+static void run(struct exec *x, uint32_t ring)
+{
+    struct request *r = &x->r;
+    struct fuse_session *se;
+
+    switch (r->hdr.opcode) {
+    case FUSE_INIT:
+        life_begin(x->life, r, ring);
+        return;
+    case FUSE_DESTROY:
+        life_end(x->life);
+        request_send_error(r, 0);
+        return;
+    case FUSE_INTERRUPT:
+        /* No operation waits for anything yet that could be interrupted. */
+        if (r->chain.writable_bytes >= sizeof(struct fuse_out_header))
+            request_send_error(r, 0);
+        return;
+    default:
+        break;
+    }
+    se = life_enter(x->life, &x->pass, ring, &r->guest_attr_flags);
+    if (!se) {
+        if (!validate_no_reply(r->hdr.opcode))
+            request_send_error(r, EIO); /* not mounted */
+        return;
+    }
+    session_process(se, r);
+    life_leave(&x->pass);
+}
+
+static void refuse(struct request *r, int err)
+{
+    if (err != -ENOSYS)
+        log_limited(LOG_LEVEL_WARN,
+                    "fuse: opcode %u (%s), %u bytes: malformed request: %d",
+                    r->hdr.opcode, validate_opcode_name(r->hdr.opcode),
+                    r->hdr.len, err);
+    if (!validate_no_reply(r->hdr.opcode))
+        request_send_error(r, -err);
+}
+
+int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
+                  uint16_t head, uint32_t *used_len)
+{
+    struct request *r = &x->r;
+    int ret = chain_walk(&r->chain, v, head);
+
+    if (ret < 0)
+        return ret;
+    ret = request_load(r);
+    if (ret == -EBADMSG) {
+        log_limited(LOG_LEVEL_WARN,
+                    "fuse: ring %u: request of %llu bytes: shorter than its "
+                    "header",
+                    ring, (unsigned long long)r->chain.readable_bytes);
+        *used_len = 0;
+        return 0;
+    }
+    if (ret == 0)
+        ret = validate_request(r);
+    PROBE3(req_validate, ring, r->hdr.opcode, ret);
+    if (ret < 0)
+        refuse(r, ret);
+    else
+        run(x, ring);
+    PROBE3(req_reply, ring, head, r->hdr.opcode);
+    *used_len = r->used_len;
+    return 0;
+}

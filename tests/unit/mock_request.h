@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_TESTS_UNIT_MOCK_REQUEST_H
+#define VIRTIOFSD_TESTS_UNIT_MOCK_REQUEST_H
+
+/*
+ * fuse/request.h without rings: requests are built by the test, go through a
+ * real libfuse session, and the reply lands in memory.  The passthrough
+ * operations see the interface which they see in the device.
+ */
+
+#include <linux/fuse.h>
+
+#include "fuse/passthrough/pt.h"
+#include "fuse/request.h"
+
+#define MOCK_REPLY_MAX ((size_t)1 << 20)
+
+/* One request at a time; reusable; a thread has its own. */
+struct request {
+    /* Set by the test; kept from call to call. */
+    uint32_t uid, gid;
+    size_t room;         /* bytes of payload a reply may have */
+    const void *payload; /* of the next WRITE */
+    size_t payload_len;
+
+    /* Set by the call. */
+    unsigned int answers; /* how often it was answered */
+    int error;
+    size_t reply_len;     /* bytes of payload */
+    uint32_t attr_flags;
+    unsigned int patched; /* READDIRPLUS entries with attribute flags */
+    uint8_t *reply;
+
+    size_t in_place;
+    uint8_t *scratch;
+};
+
+struct mock {
+    struct pt_opts opts;
+    char dir[64]; /* the share, removed by mock_stop() */
+    int root_fd, proc_fd;
+    struct pt_fs *fs;
+    struct fuse_session *se;
+    struct request *r;
+};
+
+struct request *mock_request_new(void);
+void mock_request_free(struct request *r);
+
+/* Options as the command line has them by default, with xattr. */
+struct pt_opts mock_opts(void);
+
+/* Make a temporary directory and serve it, up to and with INIT. */
+bool mock_start(struct mock *m, const struct pt_opts *opts);
+void mock_stop(struct mock *m);
+
+/* A further session on the same share, for a thread of its own. */
+struct fuse_session *mock_session(struct pt_fs *fs);
+
+/**
+ * mock_send() - one request through a session.
+ * @arg:  what follows the header.
+ * Return: the reply's error, 0 or -errno; 1 when there was no answer.
+ */
+int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
+              uint64_t nodeid, const void *arg, size_t arg_len);
+
+/* INIT.  Return: the error; @out the reply. */
+int mock_init(struct fuse_session *se, struct request *r,
+              struct fuse_init_out *out);
+
+/* The requests the tests use most.  Return: the error. */
+int mock_lookup(struct mock *m, uint64_t parent, const char *name,
+                uint64_t *id);
+void mock_forget(struct mock *m, uint64_t id, uint64_t n);
+int mock_create(struct mock *m, uint64_t parent, const char *name, int flags,
+                mode_t mode, uint64_t *id, uint64_t *fh);
+int mock_open(struct mock *m, uint32_t opcode, uint64_t id, int flags,
+              struct fuse_open_out *out);
+int mock_release(struct mock *m, uint32_t opcode, uint64_t id, uint64_t fh);
+int mock_read(struct mock *m, uint32_t opcode, uint64_t id, uint64_t fh,
+              uint64_t off, uint32_t size);
+int mock_write(struct mock *m, uint64_t id, uint64_t fh, uint64_t off,
+               const void *data, uint32_t size);
+int mock_getattr(struct mock *m, uint64_t id, struct fuse_attr *attr);
+int mock_setattr(struct mock *m, uint64_t id, const struct fuse_setattr_in *in,
+                 struct fuse_attr *attr);
+/* Opcodes whose arguments are a struct and names. */
+int mock_named(struct mock *m, uint32_t opcode, uint64_t id, const void *arg,
+               size_t arg_len, const char *name, const char *name2);
+
+/* A path inside the share; the same buffer on each call. */
+const char *mock_path(const struct mock *m, const char *name);
+
+#endif
