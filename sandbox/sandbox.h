@@ -49,4 +49,38 @@ struct sandbox_opts {
     struct sandbox_idmap gid[SANDBOX_MAX_IDMAPS];
 };
 
+/* What a role holds while it is locked in, and what it gets in exchange. */
+struct sandbox_files {
+    int root_fd; /* fuse: in, the share, O_PATH; out, the same place seen
+                    from inside.  Others: -1 */
+    int proc_fd; /* fuse: out, O_PATH of our own /proc/self/fd; owned by the
+                    caller.  Others: -1 */
+    int log_fd;  /* where a refused system call is named; borrowed */
+    int dir_fd;  /* supervisor: where its socket and pid file will have to be
+                    removed, or -1; borrowed */
+};
+
+/**
+ * sandbox_enter() - lock the calling process in, for good.
+ * @role:  what the process is; picks root, capabilities and filter.
+ * @opts:  borrowed.
+ * @rlimit_nofile: fuse: -1 the default, 0 leave it, else the limit.
+ * @files: in and out, see there.
+ *
+ * A role calls this in the namespaces it was cloned into (spawn.c), the
+ * fuse role with the share as its working directory: a directory fd opened
+ * before the clone belongs to the parent's mount namespace and can not be
+ * bind mounted here, the working directory was moved along by the kernel.
+ * What failed has been logged.
+ *
+ * Context: any process, once, before it has a second thread and before it
+ * has read a byte from a guest or a front-end.
+ * Return: 0 or -errno; after a failure the process may only exit.
+ */
+int sandbox_enter(enum sandbox_role role, const struct sandbox_opts *opts,
+                  int64_t rlimit_nofile, struct sandbox_files *files);
+
+/* "vhost", "fuse" or "virtiofsd": how log lines call the role. */
+const char *sandbox_role_name(enum sandbox_role role);
+
 #endif

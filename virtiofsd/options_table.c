@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <limits.h>
+#include <string.h>
+
+#include "virtiofsd/base/util.h"
+#include "virtiofsd/options_table.h"
+
+#define AT(f)            .at = offsetof(struct options, f)
+#define FIELD(f)         AT(f), .width = sizeof(((struct options *)0)->f)
+#define FLAG(f, on)      FIELD(f), .min = (on), .set = set_flag
+#define RANGE(f, lo, hi) FIELD(f), .min = (lo), .max = (hi), .set = set_number
+#define CHOICE(f, c)     FIELD(f), .choices = (c), .set = set_choice
+/* Choices that set nothing: each works by doing nothing, or is refused. */
+#define TOLD(c)      .choices = (c), .set = set_choice
+#define IGNORED      .kind = OPT_IGNORED, .set = set_nothing
+#define LATER        .kind = OPT_LATER, .set = set_nothing
+#define NO_MIGRATION "this version can not migrate; the option does nothing"
+
+/* clang-format off */
+static const struct opt_choice cache_modes[] = {
+    { "auto",     PT_CACHE_AUTO },
+    { "always",   PT_CACHE_ALWAYS },
+    { "metadata", PT_CACHE_METADATA },
+    { "never",    PT_CACHE_NEVER },
+    { "none",     PT_CACHE_NEVER },
+    { NULL }
+};
+
+static const struct opt_choice sandbox_modes[] = {
+    { "namespace", SANDBOX_NAMESPACE },
+    { "chroot",    SANDBOX_CHROOT },
+    { "none",      SANDBOX_NONE },
+    { NULL }
+};
+
+static const struct opt_choice seccomp_modes[] = {
+    { "kill", SECCOMP_KILL },
+    { "log",  SECCOMP_LOG },
+    { "trap", SECCOMP_TRAP },
+    { "none", SECCOMP_NONE },
+    { NULL }
+};
+
+static const struct opt_choice never_only[] = {
+    { "never",  0 },
+    { "auto",   0, OPT_LATER },
+    { "always", 0, OPT_LATER },
+    { NULL }
+};
+
+static const struct opt_choice handle_modes[] = {
+    { "never",     0 },
+    { "prefer",    0, OPT_IGNORED },
+    { "fallback",  0, OPT_IGNORED },
+    { "mandatory", 0, OPT_LATER },
+    { NULL }
+};
+
+static const struct opt_choice migration_modes[] = {
+    { "find-paths",   0, OPT_IGNORED },
+    { "file-handles", 0, OPT_IGNORED },
+    { NULL }
+};
+
+static const struct opt_choice migration_errors[] = {
+    { "abort",       0, OPT_IGNORED },
+    { "guest-error", 0, OPT_IGNORED },
+    { NULL }
+};
+
+const struct opt_row options_long[] = {
+    { "shared-dir", 0, TAKES_VALUE, .metavar = "DIR",
+      .help = "share this directory (required)",
+      FIELD(shared_dir), .set = set_string },
+    { "tag", 0, TAKES_VALUE, .metavar = "TAG",
+      .help = "name of the share, for front-ends that ask",
+      .set = set_tag },
+    { "socket-path", 0, TAKES_VALUE, .metavar = "PATH",
+      .help = "make the vhost-user socket here",
+      FIELD(socket_path), .set = set_socket },
+    { "socket", 0, TAKES_VALUE, OPT_DEPRECATED, "PATH",
+      .help = "old name of --socket-path",
+      .advice = "this name will go away; use --socket-path",
+      FIELD(socket_path), .set = set_socket },
+    { "socket-group", 0, TAKES_VALUE, .metavar = "GROUP",
+      .help = "let members of this group connect",
+      FIELD(socket_group), .set = set_string },
+    { "fd", 0, TAKES_VALUE, .metavar = "N",
+      .help = "use this listening socket of the launcher's",
+      FIELD(listen_fd), .max = INT_MAX, .set = set_fd },
+    { "thread-pool-size", 0, TAKES_VALUE, .metavar = "N",
+      .help = "threads beside the queues' own, 0 to 256 (0)",
+      RANGE(thread_pool_size, 0, 256) },
+    { "num-request-queues", 0, TAKES_VALUE, .metavar = "N",
+      .help = "request queues to tell of, 1 to 64 (one a CPU)",
+      RANGE(num_request_queues, 1, 64) },
+    { "xattr", .help = "pass extended attributes through",
+      FLAG(pt.xattr, 1) },
+    { "posix-acl", 0, TAKES_EQ_MAYBE, OPT_LATER,
+      .help = "POSIX access control lists (never)",
+      .bare_value = "always", TOLD(never_only) },
+    { "xattrmap", 0, TAKES_VALUE, .metavar = "RULES",
+      .help = "rename extended attributes", LATER },
+    { "sandbox", 0, TAKES_VALUE,
+      .help = "how the serving process is shut in (namespace)",
+      CHOICE(sandbox.mode, sandbox_modes) },
+    { "readonly", .help = "refuse every change", FLAG(pt.readonly, 1) },
+    { "seccomp", 0, TAKES_VALUE,
+      .help = "what a forbidden system call leads to (kill)",
+      CHOICE(sandbox.seccomp, seccomp_modes) },
+    { "announce-submounts",
+      .help = "show mount points as such (the default)",
+      FLAG(pt.announce_submounts, 1) },
+    { "no-announce-submounts", .help = "show them as plain directories",
+      FLAG(pt.announce_submounts, 0) },
+    { "inode-file-handles", 0, TAKES_EQ,
+      .help = "refer to files by handles (never)",
+      .advice = "this version keeps descriptors open instead of handles; "
+                "use never to say so",
+      TOLD(handle_modes) },
+    { "cache", 0, TAKES_VALUE, .help = "what the guest may cache (auto)",
+      CHOICE(pt.cache, cache_modes) },
+    { "allow-mmap", .help = "shared mmap with cache=never", LATER },
+    { "no-readdirplus", .help = "list directories without attributes",
+      .min = 0, .set = set_readdirplus },
+    { "writeback", .help = "let the guest delay writes",
+      FLAG(pt.writeback, 1) },
+    { "allow-direct-io", .help = "honour O_DIRECT of the guest",
+      FLAG(pt.allow_direct_io, 1) },
+    { "print-capabilities", .help = "print what launchers ask for, as JSON",
+      .set = set_capabilities },
+    { "modcaps", 0, TAKES_VALUE, .metavar = "LIST",
+      .help = "change the capabilities kept: +NAME:-NAME",
+      .dash_value = true, .set = set_modcaps },
+    { "log-level", 0, TAKES_VALUE, .metavar = "off|error|warn|info|debug",
+      .help = "how much is logged (info)", .set = set_level },
+    { "syslog", .help = "log to syslog instead of standard error",
+      FLAG(syslog, 1) },
+    { "rlimit-nofile", 0, TAKES_VALUE, .metavar = "N",
+      .help = "limit of open files; 0 leaves it as it is",
+      RANGE(rlimit_nofile, 0, INT_MAX) },
+    { "killpriv-v2", .help = "drop set-id bits on the host", LATER },
+    { "no-killpriv-v2", .help = "leave that to the guest (the default)",
+      .set = set_nothing },
+    { "security-label", 0, TAKES_EQ_MAYBE, OPT_LATER,
+      .help = "security contexts of new files (never)",
+      .bare_value = "always", TOLD(never_only) },
+    { "uid-map", 0, TAKES_VALUE, .metavar = ":INSIDE:OUTSIDE:COUNT:",
+      .help = "map user ids into the sandbox's user namespace",
+      AT(sandbox.uid), .set = set_ns_map },
+    { "gid-map", 0, TAKES_VALUE, .metavar = ":INSIDE:OUTSIDE:COUNT:",
+      .help = "the same for group ids",
+      AT(sandbox.gid), .set = set_ns_map },
+    { "translate-uid", 0, TAKES_VALUE, .metavar = "RULE",
+      .help = "translate user ids between guest and host",
+      AT(pt.uid_map), .set = set_translate },
+    { "translate-gid", 0, TAKES_VALUE, .metavar = "RULE",
+      .help = "the same for group ids",
+      AT(pt.gid_map), .set = set_translate },
+    { "preserve-noatime", .help = "honour O_NOATIME of the guest",
+      FLAG(pt.preserve_noatime, 1) },
+    { "migration-mode", 0, TAKES_VALUE, OPT_IGNORED,
+      .help = "accepted; does nothing", .advice = NO_MIGRATION,
+      TOLD(migration_modes) },
+    { "migration-on-error", 0, TAKES_VALUE, OPT_IGNORED,
+      .help = "accepted; does nothing", .advice = NO_MIGRATION,
+      TOLD(migration_errors) },
+    { "migration-verify-handles", .help = "accepted; does nothing",
+      .advice = NO_MIGRATION, IGNORED },
+    { "migration-confirm-paths", .help = "accepted; does nothing",
+      .advice = NO_MIGRATION, IGNORED },
+    { "daemonize", .help = "go to the background once the socket is there",
+      FLAG(daemonize, 1) },
+    { NULL, 'o', TAKES_VALUE, .metavar = "LIST",
+      .help = "options of the older dialect, see below" },
+    { NULL, 'd', .help = "same as --log-level=debug", .set = set_level },
+    { NULL, 'f', .help = "stay in the foreground (the default)",
+      FLAG(daemonize, 0) },
+    { "help", 'h', .help = "print this", .set = set_help },
+    { "version", 'V', .help = "print the version", .set = set_version },
+};
+
+const struct opt_row options_o[] = {
+    { "source", 0, TAKES_VALUE, .metavar = "DIR",
+      .help = "--shared-dir; a comma in the name is given twice",
+      FIELD(shared_dir), .set = set_string },
+    { "vhost_user_socket", 0, TAKES_VALUE, .metavar = "PATH",
+      .help = "--socket-path", FIELD(socket_path), .set = set_socket },
+    { "socket_path", 0, TAKES_VALUE, .metavar = "PATH",
+      .help = "--socket-path", FIELD(socket_path), .set = set_socket },
+    { "cache", 0, TAKES_VALUE, .help = "--cache",
+      CHOICE(pt.cache, cache_modes) },
+    { "sandbox", 0, TAKES_VALUE, .help = "--sandbox",
+      CHOICE(sandbox.mode, sandbox_modes) },
+    { "modcaps", 0, TAKES_VALUE, .metavar = "LIST", .help = "--modcaps",
+      .set = set_modcaps },
+    { "xattrmap", 0, TAKES_VALUE, .metavar = "RULES", .help = "--xattrmap",
+      LATER },
+    { "timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "how long the guest may cache names and attributes",
+      .set = set_timeout },
+    { "thread_pool_size", 0, TAKES_VALUE, .metavar = "N",
+      .help = "--thread-pool-size", RANGE(thread_pool_size, 0, 256) },
+    { "loglevel", 0, TAKES_VALUE, .metavar = "LEVEL",
+      .help = "--log-level", .set = set_level },
+    { "log_level", 0, TAKES_VALUE, .metavar = "LEVEL",
+      .help = "--log-level", .set = set_level },
+    { "debug", .help = "-d", .set = set_level },
+    { "xattr", .help = "--xattr", FLAG(pt.xattr, 1) },
+    { "no_xattr", .help = "the opposite", FLAG(pt.xattr, 0) },
+    { "readdirplus", .help = "list with attributes, whatever --cache says",
+      .min = 1, .set = set_readdirplus },
+    { "no_readdirplus", .help = "--no-readdirplus",
+      .min = 0, .set = set_readdirplus },
+    { "writeback", .help = "--writeback", FLAG(pt.writeback, 1) },
+    { "no_writeback", .help = "the opposite", FLAG(pt.writeback, 0) },
+    { "allow_direct_io", .help = "--allow-direct-io",
+      FLAG(pt.allow_direct_io, 1) },
+    { "no_allow_direct_io", .help = "the opposite",
+      FLAG(pt.allow_direct_io, 0) },
+    { "announce_submounts", .help = "--announce-submounts",
+      FLAG(pt.announce_submounts, 1) },
+    { "no_announce_submounts", .help = "the opposite",
+      FLAG(pt.announce_submounts, 0) },
+    { "killpriv_v2", .help = "--killpriv-v2", LATER },
+    { "no_killpriv_v2", .help = "the opposite", .set = set_nothing },
+    { "posix_acl", .help = "--posix-acl", LATER },
+    { "no_posix_acl", .help = "the opposite", .set = set_nothing },
+    { "security_label", .help = "--security-label", LATER },
+    { "no_security_label", .help = "the opposite", .set = set_nothing },
+    { "posix_lock", .help = "record locks on the host", LATER },
+    { "no_posix_lock", .help = "locks stay in the guest (the default)",
+      .set = set_nothing },
+    { "flock", .help = "flock(2) on the host", LATER },
+    { "no_flock", .help = "locks stay in the guest (the default)",
+      .set = set_nothing },
+    { "allow_root", .help = "accepted; does nothing",
+      .advice = "has no meaning for this server; leave it out", IGNORED },
+    { "max_idle_threads", 0, TAKES_VALUE, OPT_IGNORED, "N",
+      "accepted; does nothing",
+      "threads do not come and go here; use --thread-pool-size",
+      .max = INT_MAX, .set = set_number },
+};
+/* clang-format on */
+
+const size_t options_long_n = ARRAY_SIZE(options_long);
+const size_t options_o_n = ARRAY_SIZE(options_o);
+
+/* The value as --help writes it: "a|b|c" or the row's own word. */
+static void metavar(const struct opt_row *row, char *buf, size_t len)
+{
+    size_t used = 0;
+
+    buf[0] = '\0';
+    if (row->metavar || !row->choices) {
+        snprintf(buf, len, "%s", row->metavar ? row->metavar : "");
+        return;
+    }
+    for (const struct opt_choice *c = row->choices; c->name && used < len; c++)
+        if (c->kind != OPT_LATER)
+            used += (size_t)snprintf(buf + used, len - used, "%s%s",
+                                     used ? "|" : "", c->name);
+}
+
+static void help_line(FILE *out, const struct opt_row *row, const char *dashes)
+{
+    char value[96], left[160];
+
+    metavar(row, value, sizeof(value));
+    snprintf(left, sizeof(left), "%s%.1s%s%s%s%s%s", row->letter ? "-" : "",
+             row->letter ? &row->letter : "",
+             row->letter && row->name ? ", " : "", row->name ? dashes : "",
+             row->name ? row->name : "",
+             !value[0]                      ? ""
+             : row->letter                  ? " "
+             : row->takes == TAKES_EQ_MAYBE ? "[=]"
+                                            : "=",
+             value);
+    /* A long left side gets a line of its own. */
+    if (strlen(left) > 26)
+        fprintf(out, "  %s\n  %-26s  %s", left, "", row->help);
+    else
+        fprintf(out, "  %-26s  %s", left, row->help);
+    fputs(row->kind == OPT_LATER && !row->choices ? "; not in this version\n"
+                                                  : "\n",
+          out);
+}
+
+void options_help(FILE *out)
+{
+    fputs("usage: virtiofsd --shared-dir DIR {--socket-path PATH | --fd N} "
+          "[OPTION...]\n"
+          "Share a directory with a virtual machine over virtio-fs.\n\n",
+          out);
+    for (size_t i = 0; i < options_long_n; i++)
+        help_line(out, &options_long[i], "--");
+    fputs("\nKeys of -o, separated by commas:\n", out);
+    for (size_t i = 0; i < options_o_n; i++)
+        help_line(out, &options_o[i], "");
+}
