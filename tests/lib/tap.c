@@ -21,6 +21,11 @@ void tap_diag(const char *fmt, ...)
     fflush(stdout);
 }
 
+bool tap_failing(void)
+{
+    return failed;
+}
+
 bool tap_check(bool ok, const char *file, int line, const char *expr,
                const char *why)
 {

@@ -45,6 +45,8 @@ bool tap_check_mem(const void *got, const void *want, size_t len,
 /* Say why this test can not run here.  With VIRTIOFSD_MUST_RUN=1 in the
  * environment that is a failure. */
 void tap_skip(const char *why);
+/* Has the test that runs now failed a CHECK? */
+bool tap_failing(void);
 /* A line of comment in the output. */
 void tap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
