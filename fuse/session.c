@@ -87,6 +87,7 @@ int session_create(struct pt_fs *fs, struct fuse_session **se)
     int fd, ret;
 
     s = fuse_session_new(&args, &pt_ops, sizeof(pt_ops), fs);
+    fuse_opt_free_args(&args); /* it makes a copy of its own there */
     if (!s)
         return -ENOMEM;
     /* libfuse wants an fd that it may close; it is never used. */

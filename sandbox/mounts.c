@@ -16,6 +16,13 @@
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef OPEN_TREE_CLOEXEC
+#define OPEN_TREE_CLOEXEC O_CLOEXEC
+#endif
+
 /* /proc is the one directory which is there for certain, as we need it, and
  * which nobody needs under what we mount over it. */
 #define MOUNT_POINT "/proc"
@@ -72,8 +79,16 @@ static int open_proc_detached(int *proc_fd)
     return 0;
 }
 
+/* Without a mount namespace nothing may be mounted where others see it; a
+ * detached copy is seen by nobody, but takes CAP_SYS_ADMIN. */
 static int open_proc_plain(int *proc_fd)
 {
+#ifdef SYS_open_tree
+    *proc_fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/fd",
+                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (*proc_fd >= 0)
+        return 0;
+#endif
     *proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return *proc_fd < 0 ? fail("open of /proc/self/fd") : 0;
 }

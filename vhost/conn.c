@@ -204,8 +204,8 @@ void vu_ring_try_start(struct vu_conn *c, uint32_t idx)
     ret = vu_ring_translate(c, r);
     if (ret < 0) {
         /* Memory may still be coming, one region a message. */
-        log_debug("ring %u: kicked, but its parts are %s: not started yet",
-                  idx, ret == -EINVAL ? "misaligned" : "not in guest memory");
+        log_debug("ring %u: kicked, but its parts are %s: not started yet", idx,
+                  ret == -EINVAL ? "misaligned" : "not in guest memory");
         return;
     }
     if (++r->start_gen == 0)

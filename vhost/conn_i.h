@@ -20,11 +20,9 @@
 #include "virtiofsd/base/log.h"
 
 /* What the virtqueues and the dirty log can do. */
-#define VU_FEATURES                                                        \
-    (BIT_U64(VIRTIO_F_BIT_VERSION_1) |                                     \
-     BIT_U64(VIRTIO_F_BIT_INDIRECT_DESC) |                                 \
-     BIT_U64(VIRTIO_F_BIT_EVENT_IDX) |                                     \
-     BIT_U64(VIRTIO_F_BIT_NOTIFY_ON_EMPTY) |                               \
+#define VU_FEATURES                                                            \
+    (BIT_U64(VIRTIO_F_BIT_VERSION_1) | BIT_U64(VIRTIO_F_BIT_INDIRECT_DESC) |   \
+     BIT_U64(VIRTIO_F_BIT_EVENT_IDX) | BIT_U64(VIRTIO_F_BIT_NOTIFY_ON_EMPTY) | \
      BIT_U64(VHOST_USER_F_BIT_PROTOCOL) | BIT_U64(VHOST_F_BIT_LOG_ALL))
 
 /* How long the request process may take to answer anything; IPC_SYNC waits
@@ -41,9 +39,10 @@ enum vu_state {
     VU_OWNED = 1 << 1,
     VU_DISOWNED = 1 << 2,
 };
-#define VU_ANY    (VU_NEW | VU_OWNED | VU_DISOWNED)
-#define VU_AFTER  (VU_OWNED | VU_DISOWNED)
-#define VU_BEFORE (VU_NEW | VU_DISOWNED)
+/* Who may send a message: sets of states. */
+#define VU_BY_ANY     (VU_NEW | VU_OWNED | VU_DISOWNED)
+#define VU_BY_OWNED   (VU_OWNED | VU_DISOWNED)
+#define VU_BY_UNOWNED (VU_NEW | VU_DISOWNED)
 
 /* Which rings must have acknowledged before a message is answered. */
 enum vu_quiesce {
@@ -58,27 +57,27 @@ enum vu_quiesce {
  */
 struct vu_ring {
     uint32_t bits;
-    uint32_t size;              /* 0: not told yet */
+    uint32_t size; /* 0: not told yet */
     bool have_addr;
-    bool kicked;                /* SET_VRING_KICK came, GET_VRING_BASE not */
-    bool poll;                  /* it came without an fd */
-    bool enable_told;           /* SET_VRING_ENABLE came since the reset */
-    bool unsynced;              /* a published change awaits IPC_SYNC */
-    struct vu_vring_addr addr;  /* as told, front-end addresses */
-    gpa_t desc, avail, used;    /* translated at start and memory change */
-    uint32_t base;              /* for the next start */
+    bool kicked;               /* SET_VRING_KICK came, GET_VRING_BASE not */
+    bool poll;                 /* it came without an fd */
+    bool enable_told;          /* SET_VRING_ENABLE came since the reset */
+    bool unsynced;             /* a published change awaits IPC_SYNC */
+    struct vu_vring_addr addr; /* as told, front-end addresses */
+    gpa_t desc, avail, used;   /* translated at start and memory change */
+    uint32_t base;             /* for the next start */
     uint32_t start_gen;
     uint32_t kick_gen, call_gen, err_gen; /* held by the request process;
                                              0: none */
-    uint32_t fd_gens;           /* last generation given out; never reused */
-    uint64_t seq;               /* of the slot, 0: never published */
-    struct vring_cfg cfg;       /* last published */
+    uint32_t fd_gens;     /* last generation given out; never reused */
+    uint64_t seq;         /* of the slot, 0: never published */
+    struct vring_cfg cfg; /* last published */
 };
 
 struct vu_conn {
     struct vu_opts opts;
     struct ipc_chan cmd, evt;
-    bool dead;         /* the request process is gone, or may as well be */
+    bool dead; /* the request process is gone, or may as well be */
     struct cfg_page *cfg;
     const struct run_page *run;
     int wake_fd[VRING_MAX];
@@ -90,8 +89,8 @@ struct vu_conn {
     uint8_t status;
     bool features_set;
     bool mem_unsynced;
-    uint32_t mem_gen;  /* current table, acknowledged; 0: none yet */
-    uint32_t log_gen;  /* 0: no dirty log */
+    uint32_t mem_gen;            /* current table, acknowledged; 0: none yet */
+    uint32_t log_gen;            /* 0: no dirty log */
     uint32_t mem_gens, log_gens; /* last given out */
     uint32_t reset_gen;
     struct memtable mem;
@@ -100,7 +99,7 @@ struct vu_conn {
 };
 
 /* One line for a front-end's fault; dispatch decides what follows of it. */
-#define vu_bad(m, fmt, ...) \
+#define vu_bad(m, fmt, ...)                                                    \
     log_limited(LOG_LEVEL_ERROR, "%s: " fmt, (m)->name, ##__VA_ARGS__)
 
 static inline bool vu_pf(const struct vu_conn *c, enum vu_protocol_feature f)
@@ -176,8 +175,8 @@ void vu_stop_all(struct vu_conn *c);
 /* on_features.c */
 int answer_features(struct vu_conn *c, struct vu_msg *m);
 int on_set_features(struct vu_conn *c, struct vu_msg *m);
-int answer_protocol_features(struct vu_conn *c, struct vu_msg *m);
-int on_set_protocol_features(struct vu_conn *c, struct vu_msg *m);
+int answer_proto_features(struct vu_conn *c, struct vu_msg *m);
+int on_set_proto_features(struct vu_conn *c, struct vu_msg *m);
 int on_set_owner(struct vu_conn *c, struct vu_msg *m);
 int on_reset_owner(struct vu_conn *c, struct vu_msg *m);
 int on_reset_device(struct vu_conn *c, struct vu_msg *m);

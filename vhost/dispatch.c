@@ -17,50 +17,81 @@ enum vu_reply {
 #define NO_PF (-1)
 
 static const struct vu_op {
-    const char *name;       /* section title in vhost-user */
+    const char *name; /* section title in vhost-user */
     enum vu_reply reply;
-    uint16_t min, max;      /* payload, bytes */
+    uint16_t min, max; /* payload, bytes */
     uint8_t fds_min, fds_max;
-    uint8_t states;         /* mask of enum vu_state that may send it */
-    int8_t pf;              /* protocol feature it needs, or NO_PF */
+    uint8_t states;          /* mask of enum vu_state that may send it */
+    int8_t pf;               /* protocol feature it needs, or NO_PF */
     enum vu_quiesce quiesce; /* which rings acknowledge before the answer */
     int (*on)(struct vu_conn *c, struct vu_msg *m);
     int (*answer)(struct vu_conn *c, struct vu_msg *m);
 } vu_ops[VHOST_USER_END] = {
-/* A row without a handler is a message we know and do not support; its shape
- * is not looked at. */
 /* clang-format off */
-#define OP(n, r, ...) [VHOST_USER_##n] = { #n, VU_R_##r, __VA_ARGS__ }
-#define NOT(n, r)     [VHOST_USER_##n] = { #n, VU_R_##r, 0, 0, 0, 0, 0, NO_PF, \
-                                           VU_Q_NONE, NULL, NULL }
-#define PF(n)  VU_PF_##n
-    [VHOST_USER_NONE] = { "NONE", VU_R_ACK },
-    /*                          payload fds  states     feature   quiet before reply */
-    OP(GET_FEATURES,          OWN, 0, 0,   0, 0, VU_ANY,    NO_PF, VU_Q_NONE, NULL, answer_features),
-    OP(SET_FEATURES,          ACK, 8, 8,   0, 0, VU_AFTER,  NO_PF, VU_Q_ALL,  on_set_features, NULL),
-    OP(SET_OWNER,             ACK, 0, 0,   0, 0, VU_BEFORE, NO_PF, VU_Q_NONE, on_set_owner, NULL),
-    OP(RESET_OWNER,           ACK, 0, 0,   0, 0, VU_AFTER,  NO_PF, VU_Q_ALL,  on_reset_owner, NULL),
-    OP(SET_MEM_TABLE,         ACK, 8, 264, 0, 8, VU_AFTER,  NO_PF, VU_Q_ALL,  on_set_mem_table, NULL),
-    OP(SET_LOG_BASE,          ACK, 16, 16, 1, 1, VU_AFTER,  PF(LOG_SHMFD), VU_Q_ALL, on_set_log_base, answer_log_base),
-    OP(SET_LOG_FD,            ACK, 0, 8,   0, 1, VU_AFTER,  NO_PF, VU_Q_NONE, on_set_log_fd, NULL),
-    OP(SET_VRING_NUM,         ACK, 8, 8,   0, 0, VU_AFTER,  NO_PF, VU_Q_RING, on_set_vring_num, NULL),
-    OP(SET_VRING_ADDR,        ACK, 40, 40, 0, 0, VU_AFTER,  NO_PF, VU_Q_RING, on_set_vring_addr, NULL),
-    OP(SET_VRING_BASE,        ACK, 8, 8,   0, 0, VU_AFTER,  NO_PF, VU_Q_RING, on_set_vring_base, NULL),
-    OP(GET_VRING_BASE,        OWN, 8, 8,   0, 0, VU_AFTER,  NO_PF, VU_Q_RING, on_get_vring_base, answer_vring_base),
-    OP(SET_VRING_KICK,        ACK, 8, 8,   0, 1, VU_AFTER,  NO_PF, VU_Q_NONE, on_set_vring_kick, NULL),
-    OP(SET_VRING_CALL,        ACK, 8, 8,   0, 1, VU_AFTER,  NO_PF, VU_Q_NONE, on_set_vring_call, NULL),
-    OP(SET_VRING_ERR,         ACK, 8, 8,   0, 1, VU_AFTER,  NO_PF, VU_Q_NONE, on_set_vring_err, NULL),
-    OP(GET_PROTOCOL_FEATURES, OWN, 0, 0,   0, 0, VU_ANY,    NO_PF, VU_Q_NONE, NULL, answer_protocol_features),
-    OP(SET_PROTOCOL_FEATURES, ACK, 8, 8,   0, 0, VU_ANY,    NO_PF, VU_Q_NONE, on_set_protocol_features, NULL),
-    OP(GET_QUEUE_NUM,         OWN, 0, 0,   0, 0, VU_ANY,    NO_PF, VU_Q_NONE, NULL, answer_queue_num),
-    OP(SET_VRING_ENABLE,      ACK, 8, 8,   0, 0, VU_AFTER,  NO_PF, VU_Q_RING, on_set_vring_enable, NULL),
+/* Shapes: payload at least and at most, fds at least and at most. */
+#define S_NONE   0, 0, 0, 0
+#define S_U64    8, 8, 0, 0
+#define S_STATE  8, 8, 0, 0     /* vring state description */
+#define S_ADDR   40, 40, 0, 0   /* vring address description */
+#define S_RINGFD 8, 8, 0, 1     /* ring index, and its eventfd or none */
+#define S_FD     0, 0, 1, 1
+#define S_OPTFD  0, 8, 0, 1
+#define S_TABLE  8, 264, 0, 8   /* memory regions description */
+#define S_REGION 40, 40, 1, 1   /* single memory region description */
+#define S_REGOLD 40, 40, 0, 1   /* the same; QEMU adds an fd it should not */
+#define S_LOG    16, 16, 1, 1   /* log description */
+#define S_CONFIG 12, 268, 0, 0  /* virtio device config space */
+/* Protocol features a message needs. */
+#define PF_NO   NO_PF
+#define PF_LOG  VU_PF_LOG_SHMFD
+#define PF_CONF VU_PF_CONFIG
+#define PF_SLOT VU_PF_CONFIGURE_MEM_SLOTS
+#define PF_STAT VU_PF_STATUS
+/* Answers from our own memory: nothing changes, nothing to wait for. */
+#define TELL(n, shape, st, pf, h) \
+    [VHOST_USER_##n] = { #n, VU_R_OWN, S_##shape, VU_BY_##st, PF_##pf, \
+                         VU_Q_NONE, NULL, answer_##h }
+/* Acts, and is acknowledged when NEED_REPLY asks for it. */
+#define ACT(n, shape, st, pf, q, h) \
+    [VHOST_USER_##n] = { #n, VU_R_ACK, S_##shape, VU_BY_##st, PF_##pf, \
+                         VU_Q_##q, on_##h, NULL }
+/* Acts and has a reply of its own. */
+#define BOTH(n, shape, st, pf, q, r, on, answer) \
+    [VHOST_USER_##n] = { #n, VU_R_##r, S_##shape, VU_BY_##st, PF_##pf, \
+                         VU_Q_##q, on_##on, answer_##answer }
+/* Known and not supported; its shape is not looked at. */
+#define NOT(n, r) \
+    [VHOST_USER_##n] = { #n, VU_R_##r, S_NONE, 0, NO_PF, VU_Q_NONE, NULL, NULL }
+
+    /*                         shape   state    needs quiet handler */
+    NOT(NONE,                  ACK),
+    TELL(GET_FEATURES,         NONE,   ANY,     NO,   features),
+    ACT(SET_FEATURES,          U64,    OWNED,   NO,   ALL,  set_features),
+    ACT(SET_OWNER,             NONE,   UNOWNED, NO,   NONE, set_owner),
+    ACT(RESET_OWNER,           NONE,   OWNED,   NO,   ALL,  reset_owner),
+    ACT(SET_MEM_TABLE,         TABLE,  OWNED,   NO,   ALL,  set_mem_table),
+    BOTH(SET_LOG_BASE,         LOG,    OWNED,   LOG,  ALL,  ACK, set_log_base,
+         log_base),
+    ACT(SET_LOG_FD,            OPTFD,  OWNED,   NO,   NONE, set_log_fd),
+    ACT(SET_VRING_NUM,         STATE,  OWNED,   NO,   RING, set_vring_num),
+    ACT(SET_VRING_ADDR,        ADDR,   OWNED,   NO,   RING, set_vring_addr),
+    ACT(SET_VRING_BASE,        STATE,  OWNED,   NO,   RING, set_vring_base),
+    BOTH(GET_VRING_BASE,       STATE,  OWNED,   NO,   RING, OWN, get_vring_base,
+         vring_base),
+    ACT(SET_VRING_KICK,        RINGFD, OWNED,   NO,   NONE, set_vring_kick),
+    ACT(SET_VRING_CALL,        RINGFD, OWNED,   NO,   NONE, set_vring_call),
+    ACT(SET_VRING_ERR,         RINGFD, OWNED,   NO,   NONE, set_vring_err),
+    TELL(GET_PROTOCOL_FEATURES,NONE,   ANY,     NO,   proto_features),
+    ACT(SET_PROTOCOL_FEATURES, U64,    ANY,     NO,   NONE, set_proto_features),
+    TELL(GET_QUEUE_NUM,        NONE,   ANY,     NO,   queue_num),
+    ACT(SET_VRING_ENABLE,      STATE,  OWNED,   NO,   RING, set_vring_enable),
     NOT(SEND_RARP,             ACK),
     NOT(NET_SET_MTU,           ACK),
-    OP(SET_BACKEND_REQ_FD,    ACK, 0, 0,   1, 1, VU_ANY,    NO_PF, VU_Q_NONE, on_set_backend_req_fd, NULL),
+    ACT(SET_BACKEND_REQ_FD,    FD,     ANY,     NO,   NONE, set_backend_req_fd),
     NOT(IOTLB_MSG,             ACK),
     NOT(SET_VRING_ENDIAN,      ACK),
-    OP(GET_CONFIG,            OWN, 12, 268, 0, 0, VU_AFTER, PF(CONFIG), VU_Q_NONE, NULL, answer_config),
-    OP(SET_CONFIG,            ACK, 12, 268, 0, 0, VU_AFTER, PF(CONFIG), VU_Q_NONE, on_set_config, NULL),
+    TELL(GET_CONFIG,           CONFIG, OWNED,   CONF, config),
+    ACT(SET_CONFIG,            CONFIG, OWNED,   CONF, NONE, set_config),
     NOT(CREATE_CRYPTO_SESSION, OWN),
     NOT(CLOSE_CRYPTO_SESSION,  ACK),
     NOT(POSTCOPY_ADVISE,       OWN),
@@ -69,20 +100,21 @@ static const struct vu_op {
     NOT(GET_INFLIGHT_FD,       OWN),
     NOT(SET_INFLIGHT_FD,       ACK),
     NOT(GPU_SET_SOCKET,        ACK),
-    OP(RESET_DEVICE,          ACK, 0, 0,   0, 0, VU_AFTER,  NO_PF, VU_Q_ALL,  on_reset_device, NULL),
+    ACT(RESET_DEVICE,          NONE,   OWNED,   NO,   ALL,  reset_device),
     NOT(VRING_KICK,            ACK),
-    OP(GET_MAX_MEM_SLOTS,     OWN, 0, 0,   0, 0, VU_ANY,    NO_PF, VU_Q_NONE, NULL, answer_max_mem_slots),
-    OP(ADD_MEM_REG,           ACK, 40, 40, 1, 1, VU_AFTER,  PF(CONFIGURE_MEM_SLOTS), VU_Q_ALL, on_add_mem_reg, NULL),
-    OP(REM_MEM_REG,           ACK, 40, 40, 0, 1, VU_AFTER,  PF(CONFIGURE_MEM_SLOTS), VU_Q_ALL, on_rem_mem_reg, NULL),
-    OP(SET_STATUS,            ACK, 8, 8,   0, 0, VU_AFTER,  PF(STATUS), VU_Q_ALL,  on_set_status, NULL),
-    OP(GET_STATUS,            OWN, 0, 0,   0, 0, VU_AFTER,  PF(STATUS), VU_Q_NONE, NULL, answer_status),
+    TELL(GET_MAX_MEM_SLOTS,    NONE,   ANY,     NO,   max_mem_slots),
+    ACT(ADD_MEM_REG,           REGION, OWNED,   SLOT, ALL,  add_mem_reg),
+    ACT(REM_MEM_REG,           REGOLD, OWNED,   SLOT, ALL,  rem_mem_reg),
+    ACT(SET_STATUS,            U64,    OWNED,   STAT, ALL,  set_status),
+    TELL(GET_STATUS,           NONE,   OWNED,   STAT, status),
     NOT(GET_SHARED_OBJECT,     OWN),
     NOT(SET_DEVICE_STATE_FD,   OWN),
     NOT(CHECK_DEVICE_STATE,    OWN),
     NOT(GET_SHMEM_CONFIG,      OWN),
-#undef OP
+#undef TELL
+#undef ACT
+#undef BOTH
 #undef NOT
-#undef PF
     /* clang-format on */
 };
 

@@ -80,13 +80,13 @@ static uint64_t protocol_features(const struct vu_conn *c)
     return f;
 }
 
-int answer_protocol_features(struct vu_conn *c, struct vu_msg *m)
+int answer_proto_features(struct vu_conn *c, struct vu_msg *m)
 {
     vu_reply_u64(m, protocol_features(c));
     return 0;
 }
 
-int on_set_protocol_features(struct vu_conn *c, struct vu_msg *m)
+int on_set_proto_features(struct vu_conn *c, struct vu_msg *m)
 {
     uint64_t f = vu_u64(m);
     uint64_t unknown = f & ~protocol_features(c);

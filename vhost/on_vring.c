@@ -208,8 +208,7 @@ int on_set_vring_kick(struct vu_conn *c, struct vu_msg *m)
     if (ret < 0)
         return ret;
     if (c->features_set && !(c->features & BIT_U64(VIRTIO_F_BIT_VERSION_1))) {
-        vu_bad(m, "ring %u: can not start without VIRTIO_F_VERSION_1",
-               m->ring);
+        vu_bad(m, "ring %u: can not start without VIRTIO_F_VERSION_1", m->ring);
         return -EPROTO;
     }
     ret = hand_over(c, m, r, IPC_RING_KICK, &r->kick_gen);

@@ -68,8 +68,7 @@ void ipc_fds_close(struct ipc_fds *f)
  * Wait for @events on the channel until the deadline (CLOCK_MONOTONIC, ns),
  * serving the side channel meanwhile.
  */
-static int wait_for(const struct ipc_chan *c, short events,
-                    int64_t deadline_ns)
+static int wait_for(const struct ipc_chan *c, short events, int64_t deadline_ns)
 {
     for (;;) {
         struct pollfd p[2] = { { .fd = c->fd, .events = events },

@@ -23,7 +23,7 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-#define PAGE_SEALS \
+#define PAGE_SEALS                                                             \
     (F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 _Static_assert(sizeof(struct vring_cfg) % sizeof(uint64_t) == 0,
@@ -72,8 +72,7 @@ static int page_create(const char *name, size_t size_bytes, uint64_t magic,
         return -errno;
     /* Before the seal: afterwards nobody, us included, can map it writable.
      * That is why each writer makes its own page. */
-    head =
-        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    head = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (head == MAP_FAILED)
         return -errno;
     if (fcntl(fd, F_ADD_SEALS, PAGE_SEALS) < 0) {
@@ -203,8 +202,8 @@ int vring_slot_read(const struct vring_slot *s, struct vring_cfg *cfg,
 
 int vring_cfg_check(const struct vring_cfg *cfg)
 {
-    const uint32_t known = VRING_CFG_STARTED | VRING_CFG_ENABLED |
-                           VRING_CFG_LOG | VRING_CFG_POLL;
+    const uint32_t known =
+        VRING_CFG_STARTED | VRING_CFG_ENABLED | VRING_CFG_LOG | VRING_CFG_POLL;
 
     if (cfg->flags & ~known)
         return -EINVAL;

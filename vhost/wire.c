@@ -163,8 +163,7 @@ int wire_reply(int fd, uint32_t request, const void *payload, size_t size)
                         .flags = VU_FLAG_VERSION | VU_FLAG_REPLY,
                         .size = (uint32_t)size };
     struct iovec iov[2] = { { .iov_base = &h, .iov_len = sizeof(h) },
-                            { .iov_base = (void *)payload,
-                              .iov_len = size } };
+                            { .iov_base = (void *)payload, .iov_len = size } };
     struct msghdr mh = { .msg_iov = iov, .msg_iovlen = 2 };
     int64_t deadline_ns = now_ns() + INT64_C(1000000) * WIRE_SEND_TIMEOUT_MS;
 

@@ -29,8 +29,8 @@ struct vu_msg {
     const char *name;
     uint32_t ring; /* the handler's, for the quiesce step */
     size_t reply_size;
-    _Alignas(8) uint8_t reply[sizeof(struct vu_config_hdr) +
-                              VU_CONFIG_MAX_SIZE];
+    _Alignas(
+        8) uint8_t reply[sizeof(struct vu_config_hdr) + VU_CONFIG_MAX_SIZE];
 };
 
 /**

@@ -54,6 +54,7 @@ struct supervisor {
     int daemon_fd;      /* --daemonize: tells the launched process; or -1 */
     int64_t deadline_ns; /* STOPPING: then what lives is killed */
     bool killed;
+    bool signalled;
     struct listener listener;
     struct role_proc vhost, fuse;
 };
@@ -82,8 +83,6 @@ static void kill_roles(struct supervisor *s)
 static void stop(struct supervisor *s, enum sv_exit code, int64_t grace_ns,
                  const char *why)
 {
-    bool serving = s->state == SV_SERVING;
-
     if (s->state == SV_STOPPING)
         return;
     set_state(s, SV_STOPPING, why);
@@ -91,9 +90,6 @@ static void stop(struct supervisor *s, enum sv_exit code, int64_t grace_ns,
     s->deadline_ns = now_ns() + grace_ns;
     fd_close(&s->vhost.link_fd);
     fd_close(&s->fuse.link_fd);
-    /* Nobody's data is under way yet. */
-    if (!serving)
-        kill_roles(s);
 }
 
 static const char *role_title(const struct role_proc *p)
@@ -108,12 +104,19 @@ static bool tell_end(const struct supervisor *s, const struct role_proc *p,
 {
     int code = WIFEXITED(p->status) ? WEXITSTATUS(p->status) : -1;
 
-    if (code == ROLE_EXIT_OK || s->killed)
-        return code == ROLE_EXIT_OK;
+    if (code == ROLE_EXIT_OK)
+        return true;
+    if (s->killed && WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGKILL)
+        return false;
     if (WIFSIGNALED(p->status))
-        log_err("%s (%s, pid %d): killed by signal %d (%s)", role_title(p),
+        /* A thread that had all signals blocked, as one being born has,
+         * could not name the call itself. */
+        log_err("%s (%s, pid %d): killed by signal %d (%s)%s", role_title(p),
                 sandbox_role_name(p->role), (int)pid, WTERMSIG(p->status),
-                strsignal(WTERMSIG(p->status)));
+                strsignal(WTERMSIG(p->status)),
+                WTERMSIG(p->status) == SIGSYS ?
+                    "; --seccomp=log has the kernel name the system call" :
+                    "");
     else if (code == SECCOMP_EXIT_CODE)
         log_err("%s (%s, pid %d): exited with code %d, for a system call "
                 "which it may not make", role_title(p),
@@ -126,41 +129,39 @@ static bool tell_end(const struct supervisor *s, const struct role_proc *p,
     return false;
 }
 
-static void on_role_end(struct supervisor *s, struct role_proc *p, int status)
+static void on_role_end(struct supervisor *s, struct role_proc *p, pid_t pid)
 {
-    pid_t pid = p->pid;
-    bool good;
+    bool serving = s->state == SV_SERVING;
 
-    p->pid = 0;
-    p->status = status;
     /* What it had to say comes before what we say about it. */
     if (p->log_fd >= 0)
         log_relay(p->log_fd);
-    good = tell_end(s, p, pid);
-    if (!good) {
-        /* An orderly stop that ends in a crash is no orderly stop. */
-        if (s->state == SV_STOPPING && !s->killed)
-            s->exit_code = SV_EXIT_FAIL;
-        stop(s, SV_EXIT_FAIL, GRACE_CRASH_NS, "a role failed");
+    if (tell_end(s, p, pid)) {
+        stop(s, serving ? SV_EXIT_OK : SV_EXIT_FAIL, GRACE_STOP_NS,
+             "a role ended");
         return;
     }
-    if (s->state == SV_SERVING && p == &s->vhost)
-        log_info("front-end disconnected, shutting down");
-    stop(s, s->state == SV_SERVING ? SV_EXIT_OK : SV_EXIT_FAIL, GRACE_STOP_NS,
-         "a role ended");
+    /* An orderly stop that ends in a crash is no orderly stop.  The request
+     * role may even be seen to end well, with its channels closed, before
+     * the crash of control that closed them. */
+    if (!s->killed)
+        s->exit_code = SV_EXIT_FAIL;
+    stop(s, SV_EXIT_FAIL, GRACE_CRASH_NS, "a role failed");
 }
 
 static void reap(struct supervisor *s)
 {
+    /* The request role first: control may have failed because it did. */
     struct role_proc *const roles[] = { &s->fuse, &s->vhost };
-    int status;
 
-    /* The request role first: control may have ended because it did. */
     for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
         struct role_proc *p = roles[i];
+        pid_t pid = p->pid;
 
-        if (p->pid && waitpid(p->pid, &status, WNOHANG) == p->pid)
-            on_role_end(s, p, status);
+        if (pid && waitpid(pid, &p->status, WNOHANG) == pid) {
+            p->pid = 0;
+            on_role_end(s, p, pid);
+        }
     }
 }
 
@@ -172,7 +173,10 @@ static void on_signal(struct supervisor *s)
         if (si.ssi_signo == SIGCHLD)
             continue;
         log_info("%s: shutting down", strsignal((int)si.ssi_signo));
-        stop(s, SV_EXIT_OK, GRACE_STOP_NS, "signal");
+        s->signalled = true;
+        /* Before a front-end is there, nobody's data is under way. */
+        stop(s, SV_EXIT_OK, s->state == SV_SERVING ? GRACE_STOP_NS : 0,
+             "signal");
     }
     reap(s);
 }
@@ -244,7 +248,7 @@ static void on_link(struct supervisor *s, struct role_proc *p)
     if (p == &s->vhost)
         become_ready(s);
     else if (boot_role(s, &s->vhost) < 0)
-        stop(s, SV_EXIT_FAIL, 0, "the control process can not be told");
+        stop(s, SV_EXIT_FAIL, GRACE_CRASH_NS, "control can not be told");
 }
 
 static void on_client(struct supervisor *s)
@@ -258,7 +262,8 @@ static void on_client(struct supervisor *s)
         ret = link_send(s->vhost.link_fd, LINK_CLIENT, client);
     if (ret < 0) {
         log_err("start: the front-end's socket: %s", strerror(-ret));
-        stop(s, SV_EXIT_FAIL, 0, "no front-end");
+        /* Most likely control has died this moment; that is told next. */
+        stop(s, SV_EXIT_FAIL, GRACE_CRASH_NS, "no front-end");
         return;
     }
     log_info("front-end connected");
@@ -332,6 +337,8 @@ static void run_loop(struct supervisor *s)
         log_relay(s->vhost.log_fd);
     if (s->fuse.log_fd >= 0)
         log_relay(s->fuse.log_fd);
+    if (s->exit_code == SV_EXIT_OK && !s->signalled)
+        log_info("front-end disconnected, all is shut down");
 }
 
 static int open_signals(struct supervisor *s)

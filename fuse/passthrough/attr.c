@@ -148,7 +148,7 @@ static int set_times(const struct pt_fs *fs, const struct pt_node *n,
     return 0;
 }
 
-/* The owner before the mode: a change of owner clears the set-id bits, and
+/* The mode behind owner and size: changing these clears the set-id bits, and
  * the mode which the guest asked for is the one it shall end with. */
 static int apply(struct pt_fs *fs, const struct pt_node *n,
                  const struct stat *attr, int to_set,
@@ -158,12 +158,12 @@ static int apply(struct pt_fs *fs, const struct pt_node *n,
 
     if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
         ret = set_owner(fs, n, attr, to_set);
-    if (ret == 0 && (to_set & FUSE_SET_ATTR_MODE) &&
-        fchmodat(fs->proc_fd, pt_proc_name(n->fd).s, attr->st_mode & 07777,
-                 0) < 0)
-        ret = -errno;
     if (ret == 0 && (to_set & FUSE_SET_ATTR_SIZE))
         ret = set_size(fs, n, attr->st_size, fi);
+    if (ret == 0 && (to_set & FUSE_SET_ATTR_MODE) &&
+        fchmodat(fs->proc_fd, pt_proc_name(n->fd).s, attr->st_mode & 07777, 0) <
+            0)
+        ret = -errno;
     if (ret == 0 && (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW |
                                FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
         ret = set_times(fs, n, attr, to_set);

@@ -36,8 +36,8 @@ static int host_ids(fuse_req_t req, uid_t *uid, gid_t *gid)
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
     if (idmap_to_host(&fs->opts.uid_map, ctx->uid, uid) < 0 ||
-        idmap_to_host(&fs->opts.gid_map, ctx->gid, gid) < 0 ||
-        *uid == KEEP || *gid == KEEP)
+        idmap_to_host(&fs->opts.gid_map, ctx->gid, gid) < 0 || *uid == KEEP ||
+        *gid == KEEP)
         return -EPERM;
     return 0;
 }

@@ -100,8 +100,7 @@ static void add_plus(struct listing *l, const struct dirent64 *de, size_t len)
     char *at = l->buf + l->used;
     struct pt_entry ent;
 
-    if (is_dot(de->d_name) ||
-        pt_lookup(l->fs, l->dir, de->d_name, &ent) < 0)
+    if (is_dot(de->d_name) || pt_lookup(l->fs, l->dir, de->d_name, &ent) < 0)
         bare_entry(l, de, &ent);
     fuse_add_direntry_plus(l->req, at, len, de->d_name, &ent.e, de->d_off);
     if (ent.attr_flags)
@@ -120,10 +119,9 @@ static void add_plain(struct listing *l, const struct dirent64 *de, size_t len)
 /* Return: false when the entry has no room any more. */
 static bool add_entry(struct listing *l, const struct dirent64 *de)
 {
-    size_t len = l->plus ? fuse_add_direntry_plus(l->req, NULL, 0, de->d_name,
-                                                  NULL, 0)
-                         : fuse_add_direntry(l->req, NULL, 0, de->d_name, NULL,
-                                             0);
+    size_t len =
+        l->plus ? fuse_add_direntry_plus(l->req, NULL, 0, de->d_name, NULL, 0)
+                : fuse_add_direntry(l->req, NULL, 0, de->d_name, NULL, 0);
 
     if (len > l->room - l->used)
         return false;

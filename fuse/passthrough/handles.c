@@ -90,8 +90,7 @@ static int close_pinned(struct pt_table *t, struct pt_handle *h)
     return 0;
 }
 
-int pt_handle_release(struct pt_table *t, uint64_t fh,
-                      enum pt_handle_kind kind)
+int pt_handle_release(struct pt_table *t, uint64_t fh, enum pt_handle_kind kind)
 {
     struct pt_handle *h = pt_handle_get(t, fh, kind);
     int ret;

@@ -51,8 +51,8 @@ void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
     h = get_file(req, fi);
     if (!h)
         return;
-    put = request_write_file(request_current(), h->fd, fuse_buf_size(bufs),
-                             off, 0);
+    put = request_write_file(request_current(), h->fd, fuse_buf_size(bufs), off,
+                             0);
     pt_handle_put(&fs->handles, h);
     if (put < 0)
         fuse_reply_err(req, (int)-put);

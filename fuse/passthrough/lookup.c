@@ -18,8 +18,8 @@
 static _Thread_local unsigned int guess;
 
 void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
-                   const struct pt_key *key, uint64_t id,
-                   const struct stat *st, struct pt_entry *out)
+                   const struct pt_key *key, uint64_t id, const struct stat *st,
+                   struct pt_entry *out)
 {
     memset(out, 0, sizeof(*out));
     out->e.ino = id;

@@ -147,8 +147,7 @@ void pt_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
-                  fuse_ino_t newparent, const char *newname,
-                  unsigned int flags)
+                  fuse_ino_t newparent, const char *newname, unsigned int flags)
 {
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *from, *to;
@@ -160,8 +159,7 @@ void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
     from = pt_node_get(&fs->nodes, parent);
     to = pt_node_get(&fs->nodes, newparent);
     if (from && to)
-        err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno
-                                                                    : 0;
+        err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno : 0;
     if (to)
         pt_node_put(&fs->nodes, to);
     if (from)

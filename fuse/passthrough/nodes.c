@@ -36,9 +36,8 @@ static uint32_t *bucket_of(struct pt_node_shard *sh, uint64_t h)
     return &sh->bucket[h / PT_NODE_SHARDS & (sh->n_buckets - 1)];
 }
 
-static struct pt_node *find_locked(struct pt_nodes *t,
-                                   struct pt_node_shard *sh, uint64_t h,
-                                   const struct pt_key *key)
+static struct pt_node *find_locked(struct pt_nodes *t, struct pt_node_shard *sh,
+                                   uint64_t h, const struct pt_key *key)
 {
     struct pt_node *n;
 
@@ -238,9 +237,8 @@ static uint64_t forget_last(struct pt_nodes *t, struct pt_node *n,
     old = atomic_load_explicit(&n->nlookup, memory_order_relaxed);
     do {
         left = old > count ? old - count : 0;
-    } while (!atomic_compare_exchange_weak_explicit(&n->nlookup, &old, left,
-                                                    memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(
+        &n->nlookup, &old, left, memory_order_relaxed, memory_order_relaxed));
     if (old && !left)
         unlink_locked(t, sh, h, n);
     pthread_mutex_unlock(&sh->lock);
@@ -255,10 +253,9 @@ static uint64_t forget(struct pt_nodes *t, struct pt_node *n, uint64_t count)
     uint64_t old = atomic_load_explicit(&n->nlookup, memory_order_relaxed);
 
     while (count < old) {
-        if (atomic_compare_exchange_weak_explicit(&n->nlookup, &old,
-                                                  old - count,
-                                                  memory_order_relaxed,
-                                                  memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(
+                &n->nlookup, &old, old - count, memory_order_relaxed,
+                memory_order_relaxed))
             return 0;
     }
     return forget_last(t, n, count);

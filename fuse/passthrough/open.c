@@ -5,12 +5,11 @@
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
-#include "fuse/request.h"
 #include "virtiofsd/base/fd.h"
 
 /* What the guest may ask of open(2).  All else is either handled by its own
  * kernel or would change what we open (O_PATH, O_TMPFILE, O_NOFOLLOW ...). */
-#define GUEST_FLAGS \
+#define GUEST_FLAGS                                                            \
     (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
 
 static int host_flags(const struct pt_fs *fs, int flags)
@@ -103,9 +102,9 @@ struct create_args {
 static int create_new(void *arg)
 {
     const struct create_args *a = arg;
-    int fd = openat(a->fd, a->name,
-                    a->flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                    a->mode);
+    int fd =
+        openat(a->fd, a->name,
+               a->flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, a->mode);
 
     return fd < 0 ? -errno : fd;
 }
@@ -223,6 +222,6 @@ void pt_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct pt_fs *fs = pt_fs_of(req);
 
     (void)ino;
-    fuse_reply_err(
-        req, -pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_FILE));
+    fuse_reply_err(req,
+                   -pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_FILE));
 }

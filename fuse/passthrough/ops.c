@@ -31,8 +31,7 @@ static void pt_op_init(void *userdata, struct fuse_conn_info *conn)
     conn->want = wanted(&fs->opts) & conn->capable;
     conn->max_background = 65535;
     conn->time_gran = 1;
-    atomic_store_explicit(&fs->writeback,
-                          conn->want & FUSE_CAP_WRITEBACK_CACHE,
+    atomic_store_explicit(&fs->writeback, conn->want & FUSE_CAP_WRITEBACK_CACHE,
                           memory_order_relaxed);
 }
 

@@ -28,8 +28,8 @@ struct pt_opts {
     bool writeback;
     bool readonly;
     bool xattr;
-    bool allow_direct_io;   /* else O_DIRECT is stripped */
-    bool preserve_noatime;  /* else O_NOATIME is stripped */
+    bool allow_direct_io;  /* else O_DIRECT is stripped */
+    bool preserve_noatime; /* else O_NOATIME is stripped */
     bool readdirplus;
     bool announce_submounts;
     struct idmap uid_map; /* --translate-uid */

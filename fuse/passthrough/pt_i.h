@@ -105,8 +105,8 @@ int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
 
 /* Fill in an entry for a node whose lookup is counted already. */
 void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
-                   const struct pt_key *key, uint64_t id,
-                   const struct stat *st, struct pt_entry *out);
+                   const struct pt_key *key, uint64_t id, const struct stat *st,
+                   struct pt_entry *out);
 
 /* Answer with an entry; takes the lookup back when that fails. */
 void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent);

@@ -39,8 +39,8 @@ struct pt_slot {
 struct pt_table {
     size_t elem_bytes;
     _Atomic(char *) chunk[PT_TABLE_CHUNKS];
-    pthread_mutex_t grow;     /* guards raising used, and new chunks */
-    _Atomic uint32_t used;    /* indexes below it were handed out once */
+    pthread_mutex_t grow;      /* guards raising used, and new chunks */
+    _Atomic uint32_t used;     /* indexes below it were handed out once */
     _Atomic uint64_t freelist; /* tag << 32 | index of the first; 0: empty */
 };
 

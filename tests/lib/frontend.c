@@ -90,6 +90,8 @@ static int recv_all(struct frontend *fe, void *buf, size_t len,
     } control;
     size_t done = 0;
 
+    if (fe->fd < 0)
+        return -ENOTCONN;
     while (done < len) {
         struct pollfd p = { .fd = fe->fd, .events = POLLIN };
         struct iovec iov = { (char *)buf + done, len - done };

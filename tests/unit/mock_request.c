@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "tests/lib/tap.h"
 #include "virtiofsd/base/util.h"
 
 static _Thread_local struct request *current;
@@ -253,6 +254,31 @@ const char *mock_path(const struct mock *m, const char *name)
     return path;
 }
 
+struct pt_fs_counts mock_count(const struct mock *m)
+{
+    struct pt_fs_counts c;
+
+    pt_fs_count(m->fs, &c);
+    return c;
+}
+
+void mock_host_file(const struct mock *m, const char *name, const char *text)
+{
+    size_t len = strlen(text);
+    int fd = open(mock_path(m, name), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+
+    CHECK(fd >= 0 && write(fd, text, len) == (ssize_t)len, name);
+    close(fd);
+}
+
+struct stat mock_host_stat(const struct mock *m, const char *name)
+{
+    struct stat st = { 0 };
+
+    CHECK_EQ(lstat(mock_path(m, name), &st), 0, name);
+    return st;
+}
+
 int mock_named(struct mock *m, uint32_t opcode, uint64_t id, const void *arg,
                size_t arg_len, const char *name, const char *name2)
 {
@@ -299,8 +325,7 @@ int mock_create(struct mock *m, uint64_t parent, const char *name, int flags,
 {
     struct fuse_create_in in = { .flags = (uint32_t)flags, .mode = mode };
     struct fuse_open_out out;
-    int ret =
-        mock_named(m, FUSE_CREATE, parent, &in, sizeof(in), name, NULL);
+    int ret = mock_named(m, FUSE_CREATE, parent, &in, sizeof(in), name, NULL);
 
     if (ret == 0 && fh) {
         memcpy(&out, m->r->reply + sizeof(struct fuse_entry_out), sizeof(out));
@@ -374,6 +399,5 @@ int mock_setattr(struct mock *m, uint64_t id, const struct fuse_setattr_in *in,
     struct fuse_setattr_in copy = *in; /* libfuse writes into it */
 
     return take_attr(
-        m, mock_send(m->se, m->r, FUSE_SETATTR, id, &copy, sizeof(copy)),
-        attr);
+        m, mock_send(m->se, m->r, FUSE_SETATTR, id, &copy, sizeof(copy)), attr);
 }

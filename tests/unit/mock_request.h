@@ -9,6 +9,7 @@
  */
 
 #include <linux/fuse.h>
+#include <sys/stat.h>
 
 #include "fuse/passthrough/pt.h"
 #include "fuse/request.h"
@@ -26,7 +27,7 @@ struct request {
     /* Set by the call. */
     unsigned int answers; /* how often it was answered */
     int error;
-    size_t reply_len;     /* bytes of payload */
+    size_t reply_len; /* bytes of payload */
     uint32_t attr_flags;
     unsigned int patched; /* READDIRPLUS entries with attribute flags */
     uint8_t *reply;
@@ -88,6 +89,12 @@ int mock_setattr(struct mock *m, uint64_t id, const struct fuse_setattr_in *in,
 /* Opcodes whose arguments are a struct and names. */
 int mock_named(struct mock *m, uint32_t opcode, uint64_t id, const void *arg,
                size_t arg_len, const char *name, const char *name2);
+
+struct pt_fs_counts mock_count(const struct mock *m);
+
+/* What the host sees, from outside: a file with @text, lstat(2) of a file. */
+void mock_host_file(const struct mock *m, const char *name, const char *text);
+struct stat mock_host_stat(const struct mock *m, const char *name);
 
 /* A path inside the share; the same buffer on each call. */
 const char *mock_path(const struct mock *m, const char *name);

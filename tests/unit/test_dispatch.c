@@ -64,9 +64,7 @@ static void the_order_of_qemu_brings_a_ring_up(void)
 
 static void the_order_of_linux_and_cloud_hypervisor_works_too(void)
 {
-    struct vu_mem_table t = {
-        .n = 1, .r = { { FE_GPA, FE_SIZE, FE_UVA, 0 } }
-    };
+    struct vu_mem_table t = { .n = 1, .r = { { FE_GPA, FE_SIZE, FE_UVA, 0 } } };
 
     fake_open(&f, "fs");
     fe_send(&f, VHOST_USER_SET_OWNER, 0, NULL, 0, 0);
@@ -122,9 +120,9 @@ static void features_never_offered_are_refused(void)
     CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_PROTOCOL_FEATURES,
                         BIT_U64(VU_PF_REPLY_ACK) | BIT_U64(12), 0),
              1, "in-flight tracking");
-    CHECK(!(fe_get(&f, VHOST_USER_GET_PROTOCOL_FEATURES) &
-            BIT_U64(VU_PF_CONFIG)),
-          "no tag, no CONFIG: QEMU 7.1 to 8.0 fail on it");
+    CHECK(
+        !(fe_get(&f, VHOST_USER_GET_PROTOCOL_FEATURES) & BIT_U64(VU_PF_CONFIG)),
+        "no tag, no CONFIG: QEMU 7.1 to 8.0 fail on it");
     fake_close(&f, 0);
 }
 
@@ -142,8 +140,8 @@ static void features_do_not_change_under_a_running_ring(void)
     CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_FEATURES, FEATURES_GOOD, 0), 0,
              "the same once more");
     syncs = fake_count(&f, IPC_SYNC, NULL);
-    CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_FEATURES, FEATURES_GOOD | log, 0),
-             0, "logging may be turned on");
+    CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_FEATURES, FEATURES_GOOD | log, 0), 0,
+             "logging may be turned on");
     CHECK_EQ(fe_slot(&f, 0).features, FEATURES_GOOD | log, "");
     CHECK_EQ(fake_count(&f, IPC_SYNC, &d), syncs + 1,
              "and is in force when the reply goes");
@@ -318,9 +316,8 @@ static void bad_ring_values_are_told_and_change_nothing(void)
 static void memory_changes_reach_every_started_ring(void)
 {
     struct diary d;
-    struct vu_mem_table t = {
-        .n = 1, .r = { { 0x40000000, FE_SIZE, FE_UVA, 0 } }
-    };
+    struct vu_mem_table t = { .n = 1,
+                              .r = { { 0x40000000, FE_SIZE, FE_UVA, 0 } } };
 
     fake_open(&f, "");
     fe_up(&f, 2);
@@ -338,8 +335,8 @@ static void memory_changes_reach_every_started_ring(void)
     CHECK_EQ(fe_ask(&f, VHOST_USER_SET_MEM_TABLE, NEED_REPLY, &t, 40, 1), 0,
              "");
     CHECK_EQ(fe_slot(&f, 1).desc.v, 0x40010000, "translated anew");
-    CHECK_EQ(fe_mem(&f, VHOST_USER_REM_MEM_REG, 0x40000000, FE_UVA, FE_SIZE),
-             0, "");
+    CHECK_EQ(fe_mem(&f, VHOST_USER_REM_MEM_REG, 0x40000000, FE_UVA, FE_SIZE), 0,
+             "");
     CHECK_EQ(fe_slot(&f, 1).flags, ENABLED, "a ring without memory stops");
     CHECK_EQ(fe_mem(&f, VHOST_USER_ADD_MEM_REG, FE_GPA, FE_UVA, FE_SIZE), 0,
              "");

@@ -156,9 +156,9 @@ static void a_dirty_log_is_handed_over_then_named_then_answered(void)
     CHECK_EQ(fe_slot(&f, 0).start_gen, 1, "the ring did not stop");
     CHECK_EQ(fake_count(&f, IPC_SYNC, NULL), syncs + 1, "");
     log.offset = UINT64_MAX;
-    CHECK_EQ(fe_ask(&f, VHOST_USER_SET_LOG_BASE, NEED_REPLY, &log,
-                    sizeof(log), 1),
-             1, "wraps");
+    CHECK_EQ(
+        fe_ask(&f, VHOST_USER_SET_LOG_BASE, NEED_REPLY, &log, sizeof(log), 1),
+        1, "wraps");
     fe_send(&f, VHOST_USER_SET_LOG_FD, 0, NULL, 0, 1);
     CHECK(fe_barrier(&f), "taken and closed");
     fake_close(&f, 0);
@@ -304,7 +304,8 @@ static void a_message_in_pieces_holds_up_nothing(void)
     fe_handshake(&f);
     CHECK_EQ(send(f.fe, &h, 7, 0), 7, "half a header");
     shutdown(f.sup, SHUT_RDWR);
-    CHECK_EQ(recv(f.fe, &(char){ 0 }, 1, 0), 0, "the supervisor is heard");
+    /* What it did not read of us may make the end a reset. */
+    CHECK(recv(f.fe, &(char){ 0 }, 1, 0) <= 0, "the supervisor is heard");
     fake_close(&f, 0);
 }
 

@@ -148,7 +148,6 @@ static void threads_release_each_handle_once(void)
     stop();
 }
 
-TAP_MAIN(TEST(a_forged_handle_finds_nothing),
-         TEST(a_second_release_is_refused),
+TAP_MAIN(TEST(a_forged_handle_finds_nothing), TEST(a_second_release_is_refused),
          TEST(a_table_grows_past_its_chunks),
          TEST(threads_release_each_handle_once))

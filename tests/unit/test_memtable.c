@@ -8,9 +8,8 @@
 
 static struct memtable_region region(uint64_t gpa, uint64_t uva, uint64_t size)
 {
-    return (struct memtable_region){ .gpa = { gpa },
-                                     .uva = { uva },
-                                     .size = size };
+    return (
+        struct memtable_region){ .gpa = { gpa }, .uva = { uva }, .size = size };
 }
 
 /* Two regions that touch, one apart: guest-physical sorted, uva reversed. */

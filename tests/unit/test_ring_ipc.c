@@ -60,9 +60,21 @@ static struct ipc_msg command(uint16_t type)
 }
 
 /* An answering side that does one thing wrong. */
-enum sin { SIN_NONE, SIN_ID, SIN_TYPE, SIN_NOT_REPLY, SIN_MAGIC, SIN_SHORT,
-           SIN_LONG, SIN_STATUS, SIN_FDS, SIN_MANY_FDS, SIN_EMPTY, SIN_DIES,
-           SIN_SILENT };
+enum sin {
+    SIN_NONE,
+    SIN_ID,
+    SIN_TYPE,
+    SIN_NOT_REPLY,
+    SIN_MAGIC,
+    SIN_SHORT,
+    SIN_LONG,
+    SIN_STATUS,
+    SIN_FDS,
+    SIN_MANY_FDS,
+    SIN_EMPTY,
+    SIN_DIES,
+    SIN_SILENT
+};
 
 static void send_fds(int fd, const void *buf, size_t len, int send_fd, int n)
 {
@@ -107,19 +119,44 @@ static void *answer_badly(void *arg)
     ipc_fds_close(&fds);
     m.is_reply = 1;
     switch (s->sin) {
-    case SIN_NONE: break;
-    case SIN_ID: m.id++; break;
-    case SIN_TYPE: m.type = IPC_RESET; break;
-    case SIN_NOT_REPLY: m.is_reply = 0; break;
-    case SIN_MAGIC: m.magic++; break;
-    case SIN_SHORT: len--; break;
-    case SIN_LONG: len++; break;
-    case SIN_STATUS: m.status = 1; break;
-    case SIN_FDS: nfds = 1; break;
-    case SIN_MANY_FDS: nfds = IPC_MAX_FDS + 7; break;
-    case SIN_EMPTY: len = 0; break;
-    case SIN_DIES: close(c->fd); c->fd = -1; return NULL;
-    case SIN_SILENT: return NULL;
+    case SIN_NONE:
+        break;
+    case SIN_ID:
+        m.id++;
+        break;
+    case SIN_TYPE:
+        m.type = IPC_RESET;
+        break;
+    case SIN_NOT_REPLY:
+        m.is_reply = 0;
+        break;
+    case SIN_MAGIC:
+        m.magic++;
+        break;
+    case SIN_SHORT:
+        len--;
+        break;
+    case SIN_LONG:
+        len++;
+        break;
+    case SIN_STATUS:
+        m.status = 1;
+        break;
+    case SIN_FDS:
+        nfds = 1;
+        break;
+    case SIN_MANY_FDS:
+        nfds = IPC_MAX_FDS + 7;
+        break;
+    case SIN_EMPTY:
+        len = 0;
+        break;
+    case SIN_DIES:
+        close(c->fd);
+        c->fd = -1;
+        return NULL;
+    case SIN_SILENT:
+        return NULL;
     }
     memset(big, 0, sizeof(big));
     memcpy(big, &m, sizeof(m));

@@ -194,8 +194,13 @@ static void a_page_of_the_wrong_kind_is_refused(void)
     CHECK(p == NULL, "nothing was handed out");
 }
 
-#define GOOD { .flags = VRING_CFG_STARTED | VRING_CFG_ENABLED, .size = 128, \
-               .desc = { 0x1000 }, .avail = { 0x2002 }, .used = { 0x3004 } }
+#define GOOD                                                                   \
+    {                                                                          \
+        .flags = VRING_CFG_STARTED | VRING_CFG_ENABLED, .size = 128,           \
+        .desc = { 0x1000 }, .avail = { 0x2002 }, .used = {                     \
+            0x3004                                                             \
+        }                                                                      \
+    }
 
 static const struct {
     const char *why;
@@ -205,7 +210,8 @@ static const struct {
     { "a good one", GOOD, 0 },
     { "never set up", { 0 }, 0 },
     { "stopped, addresses whatever they are",
-      { .size = 64, .desc = { 3 }, .used = { 1 } }, 0 },
+      { .size = 64, .desc = { 3 }, .used = { 1 } },
+      0 },
     { "largest", { .flags = 1, .size = VRING_SIZE_MAX }, 0 },
     { "unknown flag", { .flags = 1 << 4 }, -EINVAL },
     { "no power of two", { .size = 100 }, -EINVAL },
@@ -213,11 +219,14 @@ static const struct {
     { "base above 16 bits", { .base = 65536 }, -EINVAL },
     { "started without a size", { .flags = VRING_CFG_STARTED }, -EINVAL },
     { "misaligned descriptors",
-      { .flags = 1, .size = 8, .desc = { 0x1008 } }, -EINVAL },
+      { .flags = 1, .size = 8, .desc = { 0x1008 } },
+      -EINVAL },
     { "misaligned avail ring",
-      { .flags = 1, .size = 8, .avail = { 0x1001 } }, -EINVAL },
+      { .flags = 1, .size = 8, .avail = { 0x1001 } },
+      -EINVAL },
     { "misaligned used ring",
-      { .flags = 1, .size = 8, .used = { 0x1002 } }, -EINVAL },
+      { .flags = 1, .size = 8, .used = { 0x1002 } },
+      -EINVAL },
 };
 
 static void vring_cfg_check_refuses_impossible_shapes(void)

@@ -52,7 +52,7 @@ struct fake {
     uint32_t last_avail;   /* what every SYNC answers */
 
     struct vu_conn *conn;
-    int fe;     /* the front-end's socket */
+    int fe; /* the front-end's socket */
     int conn_fd, sup, conn_sup;
     int result; /* of vu_conn_run() */
 };
@@ -101,8 +101,8 @@ static inline void fake_note(struct fake *f, const struct ipc_msg *m, int nfds)
         break;
     }
     if (f->cfg)
-        vring_slot_read(&f->cfg->slot[e.ring < VRING_MAX ? e.ring : 0],
-                        &e.slot, &seq);
+        vring_slot_read(&f->cfg->slot[e.ring < VRING_MAX ? e.ring : 0], &e.slot,
+                        &seq);
     if (f->n < DIARY_MAX)
         f->d[f->n++] = e;
 }
@@ -176,10 +176,10 @@ static inline void fake_open(struct fake *f, const char *tag)
     CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, evt), 0, "");
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fe), 0, "");
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sup), 0, "");
-    f->cmd = (struct ipc_chan){ .fd = cmd[1], .name = "cmd",
-                                .timeout_ms = 10000 };
-    f->evt = (struct ipc_chan){ .fd = evt[1], .name = "evt",
-                                .timeout_ms = 10000 };
+    f->cmd =
+        (struct ipc_chan){ .fd = cmd[1], .name = "cmd", .timeout_ms = 10000 };
+    f->evt =
+        (struct ipc_chan){ .fd = evt[1], .name = "evt", .timeout_ms = 10000 };
     f->conn_cmd = cmd[0];
     f->conn_evt = evt[0];
     f->fe = fe[0];
@@ -279,7 +279,8 @@ static inline uint64_t fe_get(struct fake *f, uint32_t request)
     return fe_ask(f, request, 0, NULL, 0, 0);
 }
 
-static inline void fe_u64(struct fake *f, uint32_t request, uint64_t v, int nfds)
+static inline void fe_u64(struct fake *f, uint32_t request, uint64_t v,
+                          int nfds)
 {
     fe_send(f, request, 0, &v, sizeof(v), nfds);
 }
@@ -331,6 +332,8 @@ static inline int fake_count(struct fake *f, uint16_t type, struct diary *last)
 {
     int n = 0;
 
+    if (last)
+        memset(last, 0, sizeof(*last));
     pthread_mutex_lock(&f->lock);
     for (int i = 0; i < f->n; i++) {
         if (f->d[i].type != type)
@@ -356,8 +359,8 @@ static inline void fake_set(struct fake *f, uint16_t fail_type, int fail_status)
 #define FE_UVA  UINT64_C(0x7f0000000000)
 #define FE_SIZE UINT64_C(0x100000)
 
-#define FEATURES_GOOD \
-    (BIT_U64(VIRTIO_F_BIT_VERSION_1) | BIT_U64(VIRTIO_F_BIT_EVENT_IDX) | \
+#define FEATURES_GOOD                                                          \
+    (BIT_U64(VIRTIO_F_BIT_VERSION_1) | BIT_U64(VIRTIO_F_BIT_EVENT_IDX) |       \
      BIT_U64(VIRTIO_F_BIT_INDIRECT_DESC) | BIT_U64(VHOST_USER_F_BIT_PROTOCOL))
 
 static inline uint64_t fe_mem(struct fake *f, uint32_t request, uint64_t gpa,

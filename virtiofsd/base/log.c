@@ -107,6 +107,9 @@ static void defuse(char *s)
 }
 
 static void log_vwrite(enum log_level level, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+static void log_vwrite(enum log_level level, const char *fmt, va_list ap)
 {
     char line[LOG_LINE_MAX];
     int saved = errno;
