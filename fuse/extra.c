@@ -84,6 +84,9 @@ static void patch_init(const struct request *r, const struct iovec *part)
         return;
     if (r->guest_attr_flags & REQUEST_ATTR_SUBMOUNT)
         out->flags |= INIT_SUBMOUNTS;
+    /* libfuse 3.14 takes note of the wish and forgets it in its answer.  The
+     * operations lock nothing per directory. */
+    out->flags |= init_of(r)->flags & FUSE_PARALLEL_DIROPS;
 }
 
 void extra_patch_reply(struct request *r, const struct iovec *iov, int count)

@@ -65,7 +65,8 @@ int caps_check_modcaps(const char *spec, char *err, size_t errlen)
     if (ret < 0)
         snprintf(err, errlen,
                  "--modcaps: \"%s\" is not a capability with + or - before "
-                 "it; write for example +dac_read_search:-mknod", name);
+                 "it; write for example +dac_read_search:-mknod",
+                 name);
     return ret;
 }
 

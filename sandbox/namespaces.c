@@ -93,10 +93,12 @@ static int run_helper(char *const argv[])
         return 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         log_err("sandbox: %s is not in PATH; it is needed to map more than "
-                "our own id", argv[0]);
+                "our own id",
+                argv[0]);
     else
         log_err("sandbox: %s refused the map (do /etc/subuid and "
-                "/etc/subgid allow it?)", argv[0]);
+                "/etc/subgid allow it?)",
+                argv[0]);
     return -EPERM;
 }
 

@@ -55,8 +55,10 @@ static const struct sc_rule common_rules[] = {
     /* To read our own limits, not to set any. */
     SC_ALLOW_IF("prlimit64", SC_IS_EQ(2, 0)), SC_ALLOW("getrlimit"),
     SC_ALLOW("ugetrlimit"),
-    SC_ALLOW_IF("prctl", SC_IS_EQ(0, PR_SET_NAME)), SC_ALLOW_IF("prctl", SC_IS_EQ(0, PR_GET_NAME)),
-    SC_ALLOW_IF("prctl", SC_IS_EQ(0, PR_SET_VMA)), /* names for malloc's arenas */
+    SC_ALLOW_IF("prctl", SC_IS_EQ(0, PR_SET_NAME)),
+    SC_ALLOW_IF("prctl", SC_IS_EQ(0, PR_GET_NAME)),
+    /* malloc() names its arenas. */
+    SC_ALLOW_IF("prctl", SC_IS_EQ(0, PR_SET_VMA)),
 };
 
 #ifdef SANITIZER_FILTER
@@ -79,8 +81,8 @@ static const struct sc_table sanitizer_table = {
 #endif
 /* clang-format on */
 
-static const struct sc_table common_table = { common_rules,
-                                              ARRAY_SIZE(common_rules) };
+const struct sc_table sc_table_common = { common_rules,
+                                          ARRAY_SIZE(common_rules) };
 
 /* Looked up in advance: libseccomp's own lookup allocates, and a signal
  * handler may not. */
@@ -133,8 +135,7 @@ static void on_sigsys(int sig, siginfo_t *info, void *ctx)
 
 static int prepare_handler(enum sandbox_role role, int log_fd)
 {
-    struct sigaction sa = { .sa_sigaction = on_sigsys,
-                            .sa_flags = SA_SIGINFO };
+    struct sigaction sa = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO };
     sigset_t set;
 
     for (int nr = 0; nr < NAMES_N; nr++) {
@@ -146,11 +147,12 @@ static int prepare_handler(enum sandbox_role role, int log_fd)
     }
     line_fd = log_fd;
     if (role == SANDBOX_ROLE_SUPERVISOR)
-        snprintf(line_head, sizeof(line_head), "%s: error: ",
-                 sandbox_role_name(role));
+        snprintf(line_head, sizeof(line_head),
+                 "%s: error: ", sandbox_role_name(role));
     else
-        snprintf(line_head, sizeof(line_head), "%c%s: error: ",
-                 '0' + LOG_LEVEL_ERROR, sandbox_role_name(role));
+        snprintf(line_head, sizeof(line_head),
+                 "%c%s: error: ", '0' + LOG_LEVEL_ERROR,
+                 sandbox_role_name(role));
     if (sigaction(SIGSYS, &sa, NULL) < 0)
         return -errno;
     sigemptyset(&set);
@@ -228,12 +230,12 @@ static const struct sc_table *table_of(enum sandbox_role role)
     case SANDBOX_ROLE_FUSE:
         return &sc_table_fuse;
     }
-    return &common_table;
+    return &sc_table_common;
 }
 
 static int fill(scmp_filter_ctx ctx, enum sandbox_role role)
 {
-    int ret = add_table(ctx, &common_table);
+    int ret = add_table(ctx, &sc_table_common);
 
     if (ret == 0)
         ret = add_table(ctx, table_of(role));

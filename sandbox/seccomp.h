@@ -37,8 +37,8 @@ struct sc_arg {
 struct sc_rule {
     const char *name;
     struct sc_arg a[2]; /* both must hold */
-    int err; /* 0: allow, else the call fails with this errno */
-    int nr;  /* number, for a call younger than libseccomp; else 0 */
+    int err;            /* 0: allow, else the call fails with this errno */
+    int nr;             /* number, for a call younger than libseccomp; else 0 */
 };
 
 struct sc_table {
@@ -46,6 +46,7 @@ struct sc_table {
     size_t n;
 };
 
+extern const struct sc_table sc_table_common; /* part of each of the others */
 extern const struct sc_table sc_table_supervisor;
 extern const struct sc_table sc_table_vhost;
 extern const struct sc_table sc_table_fuse;

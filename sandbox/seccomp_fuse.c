@@ -13,10 +13,9 @@
  * threads.  No socket, no exec, no process but itself.
  */
 #define THREAD_FLAGS (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
-#define NOT_THREAD_FLAGS                                                  \
-    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |        \
-     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_PTRACE |         \
-     CLONE_VFORK)
+#define NOT_THREAD_FLAGS                                                       \
+    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |             \
+     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_PTRACE | CLONE_VFORK)
 #ifdef __s390x__
 #define CLONE_FLAGS_ARG 1
 #else
@@ -26,14 +25,16 @@
 /* clang-format off */
 static const struct sc_rule rules[] = {
     /* Threads, and what they do for themselves. */
-    SC_ALLOW_IF("clone", SC_IS_MASK(CLONE_FLAGS_ARG, THREAD_FLAGS | NOT_THREAD_FLAGS,
-                THREAD_FLAGS)),
+    SC_ALLOW_IF("clone", SC_IS_MASK(CLONE_FLAGS_ARG,
+                                    THREAD_FLAGS | NOT_THREAD_FLAGS,
+                                    THREAD_FLAGS)),
     /* Its flags are in memory, where no filter sees them; on ENOSYS the C
      * library takes clone(). */
     SC_ERRNO("clone3", ENOSYS),
     SC_ALLOW("sched_setaffinity"), SC_ALLOW("sched_getparam"),
     SC_ALLOW("sched_getscheduler"), SC_ALLOW("set_tid_address"),
-    SC_ALLOW_IF("unshare", SC_IS_EQ(0, CLONE_FS)), /* a thread's own cwd and umask */
+    /* A thread's own working directory, for xattr calls by path. */
+    SC_ALLOW_IF("unshare", SC_IS_EQ(0, CLONE_FS)),
     SC_ALLOW_IF("mmap", SC_IS_MASK(2, PROT_EXEC, 0)),
     SC_ALLOW_IF("mmap2", SC_IS_MASK(2, PROT_EXEC, 0)),
     SC_ALLOW("memfd_create"), SC_ALLOW("eventfd2"), SC_ALLOW("pipe2"),

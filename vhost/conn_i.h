@@ -40,9 +40,9 @@ enum vu_state {
     VU_DISOWNED = 1 << 2,
 };
 /* Who may send a message: sets of states. */
-#define VU_BY_ANY     (VU_NEW | VU_OWNED | VU_DISOWNED)
-#define VU_BY_OWNED   (VU_OWNED | VU_DISOWNED)
-#define VU_BY_UNOWNED (VU_NEW | VU_DISOWNED)
+#define VU_BY_ANY   (VU_NEW | VU_OWNED | VU_DISOWNED)
+#define VU_BY_OWNED (VU_OWNED | VU_DISOWNED)
+#define VU_BY_NEW   (VU_NEW | VU_DISOWNED)
 
 /* Which rings must have acknowledged before a message is answered. */
 enum vu_quiesce {
@@ -175,13 +175,13 @@ void vu_stop_all(struct vu_conn *c);
 /* on_features.c */
 int answer_features(struct vu_conn *c, struct vu_msg *m);
 int on_set_features(struct vu_conn *c, struct vu_msg *m);
-int answer_proto_features(struct vu_conn *c, struct vu_msg *m);
-int on_set_proto_features(struct vu_conn *c, struct vu_msg *m);
+int answer_protocol(struct vu_conn *c, struct vu_msg *m);
+int on_set_protocol(struct vu_conn *c, struct vu_msg *m);
 int on_set_owner(struct vu_conn *c, struct vu_msg *m);
 int on_reset_owner(struct vu_conn *c, struct vu_msg *m);
 int on_reset_device(struct vu_conn *c, struct vu_msg *m);
 int answer_queue_num(struct vu_conn *c, struct vu_msg *m);
-int on_set_backend_req_fd(struct vu_conn *c, struct vu_msg *m);
+int on_set_backend_fd(struct vu_conn *c, struct vu_msg *m);
 
 /* on_memory.c */
 int on_set_mem_table(struct vu_conn *c, struct vu_msg *m);
@@ -189,7 +189,7 @@ int answer_max_mem_slots(struct vu_conn *c, struct vu_msg *m);
 int on_add_mem_reg(struct vu_conn *c, struct vu_msg *m);
 int on_rem_mem_reg(struct vu_conn *c, struct vu_msg *m);
 int on_set_log_base(struct vu_conn *c, struct vu_msg *m);
-int answer_log_base(struct vu_conn *c, struct vu_msg *m);
+int answer_set_log_base(struct vu_conn *c, struct vu_msg *m);
 int on_set_log_fd(struct vu_conn *c, struct vu_msg *m);
 
 /* on_vring.c */
@@ -197,7 +197,7 @@ int on_set_vring_num(struct vu_conn *c, struct vu_msg *m);
 int on_set_vring_addr(struct vu_conn *c, struct vu_msg *m);
 int on_set_vring_base(struct vu_conn *c, struct vu_msg *m);
 int on_get_vring_base(struct vu_conn *c, struct vu_msg *m);
-int answer_vring_base(struct vu_conn *c, struct vu_msg *m);
+int answer_get_vring_base(struct vu_conn *c, struct vu_msg *m);
 int on_set_vring_kick(struct vu_conn *c, struct vu_msg *m);
 int on_set_vring_call(struct vu_conn *c, struct vu_msg *m);
 int on_set_vring_err(struct vu_conn *c, struct vu_msg *m);

@@ -17,13 +17,13 @@ enum vu_reply {
 #define NO_PF (-1)
 
 static const struct vu_op {
-    const char *name; /* section title in vhost-user */
-    enum vu_reply reply;
+    const char *name;  /* section title in vhost-user */
     uint16_t min, max; /* payload, bytes */
     uint8_t fds_min, fds_max;
     uint8_t states;          /* mask of enum vu_state that may send it */
     int8_t pf;               /* protocol feature it needs, or NO_PF */
     enum vu_quiesce quiesce; /* which rings acknowledge before the answer */
+    enum vu_reply reply;
     int (*on)(struct vu_conn *c, struct vu_msg *m);
     int (*answer)(struct vu_conn *c, struct vu_msg *m);
 } vu_ops[VHOST_USER_END] = {
@@ -47,51 +47,46 @@ static const struct vu_op {
 #define PF_CONF VU_PF_CONFIG
 #define PF_SLOT VU_PF_CONFIGURE_MEM_SLOTS
 #define PF_STAT VU_PF_STATUS
-/* Answers from our own memory: nothing changes, nothing to wait for. */
-#define TELL(n, shape, st, pf, h) \
-    [VHOST_USER_##n] = { #n, VU_R_OWN, S_##shape, VU_BY_##st, PF_##pf, \
-                         VU_Q_NONE, NULL, answer_##h }
-/* Acts, and is acknowledged when NEED_REPLY asks for it. */
-#define ACT(n, shape, st, pf, q, h) \
-    [VHOST_USER_##n] = { #n, VU_R_ACK, S_##shape, VU_BY_##st, PF_##pf, \
-                         VU_Q_##q, on_##h, NULL }
-/* Acts and has a reply of its own. */
-#define BOTH(n, shape, st, pf, q, r, on, answer) \
-    [VHOST_USER_##n] = { #n, VU_R_##r, S_##shape, VU_BY_##st, PF_##pf, \
-                         VU_Q_##q, on_##on, answer_##answer }
+/* Handlers: tell from our own memory; act and be acknowledged; act and tell,
+ * a failure being told with an acknowledgement or not at all. */
+#define TELL(h)     VU_R_OWN, NULL, answer_##h
+#define ACT(h)      VU_R_ACK, on_##h, NULL
+#define EITHER(h)   VU_R_ACK, on_##h, answer_##h
+#define BOTH(h)     VU_R_OWN, on_##h, answer_##h
+#define OP(n, shape, st, pf, q, ...) \
+    [VHOST_USER_##n] = { #n, S_##shape, VU_BY_##st, PF_##pf, VU_Q_##q, \
+                         __VA_ARGS__ }
 /* Known and not supported; its shape is not looked at. */
 #define NOT(n, r) \
-    [VHOST_USER_##n] = { #n, VU_R_##r, S_NONE, 0, NO_PF, VU_Q_NONE, NULL, NULL }
+    [VHOST_USER_##n] = { #n, S_NONE, 0, NO_PF, VU_Q_NONE, VU_R_##r, NULL, NULL }
 
-    /*                         shape   state    needs quiet handler */
+    /*                        shape   by     needs quiet handlers */
     NOT(NONE,                  ACK),
-    TELL(GET_FEATURES,         NONE,   ANY,     NO,   features),
-    ACT(SET_FEATURES,          U64,    OWNED,   NO,   ALL,  set_features),
-    ACT(SET_OWNER,             NONE,   UNOWNED, NO,   NONE, set_owner),
-    ACT(RESET_OWNER,           NONE,   OWNED,   NO,   ALL,  reset_owner),
-    ACT(SET_MEM_TABLE,         TABLE,  OWNED,   NO,   ALL,  set_mem_table),
-    BOTH(SET_LOG_BASE,         LOG,    OWNED,   LOG,  ALL,  ACK, set_log_base,
-         log_base),
-    ACT(SET_LOG_FD,            OPTFD,  OWNED,   NO,   NONE, set_log_fd),
-    ACT(SET_VRING_NUM,         STATE,  OWNED,   NO,   RING, set_vring_num),
-    ACT(SET_VRING_ADDR,        ADDR,   OWNED,   NO,   RING, set_vring_addr),
-    ACT(SET_VRING_BASE,        STATE,  OWNED,   NO,   RING, set_vring_base),
-    BOTH(GET_VRING_BASE,       STATE,  OWNED,   NO,   RING, OWN, get_vring_base,
-         vring_base),
-    ACT(SET_VRING_KICK,        RINGFD, OWNED,   NO,   NONE, set_vring_kick),
-    ACT(SET_VRING_CALL,        RINGFD, OWNED,   NO,   NONE, set_vring_call),
-    ACT(SET_VRING_ERR,         RINGFD, OWNED,   NO,   NONE, set_vring_err),
-    TELL(GET_PROTOCOL_FEATURES,NONE,   ANY,     NO,   proto_features),
-    ACT(SET_PROTOCOL_FEATURES, U64,    ANY,     NO,   NONE, set_proto_features),
-    TELL(GET_QUEUE_NUM,        NONE,   ANY,     NO,   queue_num),
-    ACT(SET_VRING_ENABLE,      STATE,  OWNED,   NO,   RING, set_vring_enable),
+    OP(GET_FEATURES,          NONE,   ANY,   NO,   NONE, TELL(features)),
+    OP(SET_FEATURES,          U64,    OWNED, NO,   ALL,  ACT(set_features)),
+    OP(SET_OWNER,             NONE,   NEW,   NO,   NONE, ACT(set_owner)),
+    OP(RESET_OWNER,           NONE,   OWNED, NO,   ALL,  ACT(reset_owner)),
+    OP(SET_MEM_TABLE,         TABLE,  OWNED, NO,   ALL,  ACT(set_mem_table)),
+    OP(SET_LOG_BASE,          LOG,    OWNED, LOG,  ALL,  EITHER(set_log_base)),
+    OP(SET_LOG_FD,            OPTFD,  OWNED, NO,   NONE, ACT(set_log_fd)),
+    OP(SET_VRING_NUM,         STATE,  OWNED, NO,   RING, ACT(set_vring_num)),
+    OP(SET_VRING_ADDR,        ADDR,   OWNED, NO,   RING, ACT(set_vring_addr)),
+    OP(SET_VRING_BASE,        STATE,  OWNED, NO,   RING, ACT(set_vring_base)),
+    OP(GET_VRING_BASE,        STATE,  OWNED, NO,   RING, BOTH(get_vring_base)),
+    OP(SET_VRING_KICK,        RINGFD, OWNED, NO,   NONE, ACT(set_vring_kick)),
+    OP(SET_VRING_CALL,        RINGFD, OWNED, NO,   NONE, ACT(set_vring_call)),
+    OP(SET_VRING_ERR,         RINGFD, OWNED, NO,   NONE, ACT(set_vring_err)),
+    OP(GET_PROTOCOL_FEATURES, NONE,   ANY,   NO,   NONE, TELL(protocol)),
+    OP(SET_PROTOCOL_FEATURES, U64,    ANY,   NO,   NONE, ACT(set_protocol)),
+    OP(GET_QUEUE_NUM,         NONE,   ANY,   NO,   NONE, TELL(queue_num)),
+    OP(SET_VRING_ENABLE,      STATE,  OWNED, NO,   RING, ACT(set_vring_enable)),
     NOT(SEND_RARP,             ACK),
     NOT(NET_SET_MTU,           ACK),
-    ACT(SET_BACKEND_REQ_FD,    FD,     ANY,     NO,   NONE, set_backend_req_fd),
+    OP(SET_BACKEND_REQ_FD,    FD,     ANY,   NO,   NONE, ACT(set_backend_fd)),
     NOT(IOTLB_MSG,             ACK),
     NOT(SET_VRING_ENDIAN,      ACK),
-    TELL(GET_CONFIG,           CONFIG, OWNED,   CONF, config),
-    ACT(SET_CONFIG,            CONFIG, OWNED,   CONF, NONE, set_config),
+    OP(GET_CONFIG,            CONFIG, OWNED, CONF, NONE, TELL(config)),
+    OP(SET_CONFIG,            CONFIG, OWNED, CONF, NONE, ACT(set_config)),
     NOT(CREATE_CRYPTO_SESSION, OWN),
     NOT(CLOSE_CRYPTO_SESSION,  ACK),
     NOT(POSTCOPY_ADVISE,       OWN),
@@ -100,20 +95,18 @@ static const struct vu_op {
     NOT(GET_INFLIGHT_FD,       OWN),
     NOT(SET_INFLIGHT_FD,       ACK),
     NOT(GPU_SET_SOCKET,        ACK),
-    ACT(RESET_DEVICE,          NONE,   OWNED,   NO,   ALL,  reset_device),
+    OP(RESET_DEVICE,          NONE,   OWNED, NO,   ALL,  ACT(reset_device)),
     NOT(VRING_KICK,            ACK),
-    TELL(GET_MAX_MEM_SLOTS,    NONE,   ANY,     NO,   max_mem_slots),
-    ACT(ADD_MEM_REG,           REGION, OWNED,   SLOT, ALL,  add_mem_reg),
-    ACT(REM_MEM_REG,           REGOLD, OWNED,   SLOT, ALL,  rem_mem_reg),
-    ACT(SET_STATUS,            U64,    OWNED,   STAT, ALL,  set_status),
-    TELL(GET_STATUS,           NONE,   OWNED,   STAT, status),
+    OP(GET_MAX_MEM_SLOTS,     NONE,   ANY,   NO,   NONE, TELL(max_mem_slots)),
+    OP(ADD_MEM_REG,           REGION, OWNED, SLOT, ALL,  ACT(add_mem_reg)),
+    OP(REM_MEM_REG,           REGOLD, OWNED, SLOT, ALL,  ACT(rem_mem_reg)),
+    OP(SET_STATUS,            U64,    OWNED, STAT, ALL,  ACT(set_status)),
+    OP(GET_STATUS,            NONE,   OWNED, STAT, NONE, TELL(status)),
     NOT(GET_SHARED_OBJECT,     OWN),
     NOT(SET_DEVICE_STATE_FD,   OWN),
     NOT(CHECK_DEVICE_STATE,    OWN),
     NOT(GET_SHMEM_CONFIG,      OWN),
-#undef TELL
-#undef ACT
-#undef BOTH
+#undef OP
 #undef NOT
     /* clang-format on */
 };

@@ -12,11 +12,14 @@ int answer_features(struct vu_conn *c, struct vu_msg *m)
     return 0;
 }
 
-/* The driver agreed, or rings run: only the migration bit may change. */
+/*
+ * While a ring runs only the migration bit may change.  FEATURES_OK does not
+ * freeze them: QEMU sets that bit right after each SET_FEATURES and, for this
+ * device, never clears it, also when firmware hands over to a kernel that
+ * agrees to other bits.
+ */
 static bool features_frozen(const struct vu_conn *c)
 {
-    if (c->status & VIRTIO_STATUS_FEATURES_OK)
-        return true;
     for (uint32_t i = 0; i < VRING_MAX; i++) {
         if (vu_ring_live(&c->ring[i]))
             return true;
@@ -56,6 +59,8 @@ int on_set_features(struct vu_conn *c, struct vu_msg *m)
     }
     c->features = features;
     c->features_set = true;
+    if (!(features & BIT_U64(VIRTIO_F_BIT_VERSION_1)))
+        c->status &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
     for (uint32_t i = 0; i < VRING_MAX; i++) {
         struct vu_ring *r = &c->ring[i];
         uint32_t bits = bits_by_features(c, r);
@@ -80,13 +85,13 @@ static uint64_t protocol_features(const struct vu_conn *c)
     return f;
 }
 
-int answer_proto_features(struct vu_conn *c, struct vu_msg *m)
+int answer_protocol(struct vu_conn *c, struct vu_msg *m)
 {
     vu_reply_u64(m, protocol_features(c));
     return 0;
 }
 
-int on_set_proto_features(struct vu_conn *c, struct vu_msg *m)
+int on_set_protocol(struct vu_conn *c, struct vu_msg *m)
 {
     uint64_t f = vu_u64(m);
     uint64_t unknown = f & ~protocol_features(c);
@@ -114,7 +119,7 @@ int answer_queue_num(struct vu_conn *c, struct vu_msg *m)
     return 0;
 }
 
-int on_set_backend_req_fd(struct vu_conn *c, struct vu_msg *m)
+int on_set_backend_fd(struct vu_conn *c, struct vu_msg *m)
 {
     struct ipc_msg msg = vu_command(IPC_BACKEND_REQ);
     struct ipc_fds fds = { .n = 1, .fd = { m->fds[0] } };

@@ -198,7 +198,7 @@ int on_set_log_base(struct vu_conn *c, struct vu_msg *m)
 
 /* QEMU reads a reply of whatever size; a front-end that set NEED_REPLY looks
  * for a zero in it. */
-int answer_log_base(struct vu_conn *c, struct vu_msg *m)
+int answer_set_log_base(struct vu_conn *c, struct vu_msg *m)
 {
     (void)c;
     vu_reply_u64(m, 0);

@@ -142,7 +142,7 @@ int on_get_vring_base(struct vu_conn *c, struct vu_msg *m)
     return 0;
 }
 
-int answer_vring_base(struct vu_conn *c, struct vu_msg *m)
+int answer_get_vring_base(struct vu_conn *c, struct vu_msg *m)
 {
     struct vu_vring_state s = { .index = m->ring,
                                 .num = c->ring[m->ring].base };

@@ -64,11 +64,11 @@ struct ipc_sync {
 };
 
 struct ipc_msg {
-    uint32_t magic;   /* filled in by ipc_*() */
-    uint16_t type;    /* enum ipc_type */
+    uint32_t magic; /* filled in by ipc_*() */
+    uint16_t type;  /* enum ipc_type */
     uint16_t is_reply;
-    uint32_t id;      /* echoed by the reply */
-    int32_t status;   /* reply: 0 or -errno */
+    uint32_t id;    /* echoed by the reply */
+    int32_t status; /* reply: 0 or -errno */
     union {
         struct {
             uint32_t version;

@@ -46,19 +46,19 @@ enum vring_cfg_flag {
  * acknowledged N.  0 is "none".
  */
 struct vring_cfg {
-    uint32_t flags;      /* enum vring_cfg_flag */
-    uint32_t size;       /* descriptors, a power of two */
+    uint32_t flags;          /* enum vring_cfg_flag */
+    uint32_t size;           /* descriptors, a power of two */
     gpa_t desc, avail, used; /* ring parts, guest-physical */
-    gpa_t log;           /* where used-ring writes are logged, guest-physical */
-    uint64_t features;   /* virtio feature bits acknowledged by the driver */
-    uint32_t start_gen;  /* counts starts: a new number means begin at @base */
-    uint32_t base;       /* next avail index at start, 0..65535 */
-    uint32_t mem_gen;    /* memory table the addresses belong to */
+    gpa_t log;          /* where used-ring writes are logged, guest-physical */
+    uint64_t features;  /* virtio feature bits acknowledged by the driver */
+    uint32_t start_gen; /* counts starts: a new number means begin at @base */
+    uint32_t base;      /* next avail index at start, 0..65535 */
+    uint32_t mem_gen;   /* memory table the addresses belong to */
     uint32_t kick_gen;
     uint32_t call_gen;
     uint32_t err_gen;
-    uint32_t log_gen;    /* dirty log, 0 when logging is off */
-    uint32_t reset_gen;  /* counts device resets: FUSE state of before is void */
+    uint32_t log_gen;   /* dirty log, 0 when logging is off */
+    uint32_t reset_gen; /* counts device resets: FUSE state of before is void */
 };
 #define VRING_CFG_WORDS (sizeof(struct vring_cfg) / sizeof(uint64_t))
 

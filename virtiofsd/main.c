@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "virtiofsd/options.h"
 #include "virtiofsd/role.h"
@@ -40,5 +41,7 @@ int main(int argc, char **argv)
     case OPTIONS_RUN:
         break;
     }
-    return (int)supervisor_run(&opts);
+    /* Like a role, without what the libraries do at exit: the process is
+     * locked in, and whatever they want to look at is not there. */
+    _exit((int)supervisor_run(&opts));
 }

@@ -22,8 +22,7 @@ enum role_exit {
  * Context: a role, first thing.
  * Return: 0 or -errno.
  */
-int role_begin(enum sandbox_role role, struct boot_msg *msg,
-               int fds[BOOT_FDS]);
+int role_begin(enum sandbox_role role, struct boot_msg *msg, int fds[BOOT_FDS]);
 
 /**
  * role_end() - leave without running what the libraries do at exit: leak

@@ -37,7 +37,8 @@ static int split_path(struct listener *l, const char *path)
 
     if (strlen(path) >= sizeof(dir)) {
         log_err("socket: %s: a socket's path may have %zu bytes at most; "
-                "take a shorter or a relative one", path, sizeof(dir) - 1);
+                "take a shorter or a relative one",
+                path, sizeof(dir) - 1);
         return -ENAMETOOLONG;
     }
     if (*name == '\0') {
@@ -47,8 +48,7 @@ static int split_path(struct listener *l, const char *path)
     snprintf(l->name, sizeof(l->name), "%s", name);
     snprintf(l->pid_name, sizeof(l->pid_name), "%s.pid", name);
     snprintf(dir, sizeof(dir), "%.*s", (int)dirlen, path);
-    l->dir_fd =
-        open(dirlen ? dir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    l->dir_fd = open(dirlen ? dir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return l->dir_fd < 0 ? fail("directory", path) : 0;
 }
 
@@ -79,10 +79,9 @@ static int lock_pid_file(struct listener *l, const char *path)
     int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 
     for (int try = 0; try < PID_TRIES; try++) {
-        auto_fd fd = openat(l->dir_fd, l->pid_name,
-                            O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK |
-                                O_CLOEXEC,
-                            0600);
+        auto_fd fd = openat(
+            l->dir_fd, l->pid_name,
+            O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 
         if (fd < 0)
             return fail("pid file", path);
@@ -112,7 +111,8 @@ static int remove_old(struct listener *l, const char *path)
         return errno == ENOENT ? 0 : fail("stat", path);
     if (!S_ISSOCK(st.st_mode)) {
         log_err("socket: %s: there is something there which is no socket; "
-                "it is not removed", path);
+                "it is not removed",
+                path);
         return -EEXIST;
     }
     if (unlinkat(l->dir_fd, l->name, 0) < 0)
@@ -255,8 +255,7 @@ void listener_close(struct listener *l)
     l->have_socket = false;
     /* Before the lock goes: else a successor's file might be removed. */
     if (l->pid_fd >= 0 && unlinkat(l->dir_fd, l->pid_name, 0) < 0)
-        log_warn("socket: can not remove %s: %s", l->pid_name,
-                 strerror(errno));
+        log_warn("socket: can not remove %s: %s", l->pid_name, strerror(errno));
     fd_close(&l->pid_fd);
     fd_close(&l->dir_fd);
 }

@@ -12,16 +12,19 @@
 
 /* Owner: supervisor. */
 struct listener {
-    int fd;     /* listening, non-blocking; -1 once the client is there */
-    int dir_fd; /* O_PATH, where our files are; -1 with --fd */
-    int pid_fd; /* locked pid file, or -1 */
-    char name[108];         /* of the socket, in dir_fd */
+    int fd;         /* listening, non-blocking; -1 once the client is there */
+    int dir_fd;     /* O_PATH, where our files are; -1 with --fd */
+    int pid_fd;     /* locked pid file, or -1 */
+    char name[108]; /* of the socket, in dir_fd */
     char pid_name[108 + 4]; /* of the pid file, in dir_fd */
     bool have_socket;       /* there is a socket file of ours to remove */
     dev_t dev;              /* which one it is: a launcher may have */
     ino_t ino;              /*   moved another one there */
 };
-#define LISTENER_INIT { .fd = -1, .dir_fd = -1, .pid_fd = -1 }
+#define LISTENER_INIT                                                          \
+    {                                                                          \
+        .fd = -1, .dir_fd = -1, .pid_fd = -1                                   \
+    }
 
 /**
  * listener_make() - lock the pid file PATH.pid and listen on PATH.

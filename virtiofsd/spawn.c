@@ -94,9 +94,10 @@ static int child_main(void *arg)
 /* A secret in the environment is none of a role's business. */
 static void pick_env(char **out)
 {
-    static const char *const keep[] = { "LD_",   "GLIBC_TUNABLES=", "MALLOC_",
-                                        "ASAN_", "UBSAN_",          "TSAN_",
-                                        "LSAN_", "LLVM_PROFILE_FILE=" };
+    static const char *const keep[] = {
+        "LD_",    "GLIBC_TUNABLES=", "MALLOC_", "ASAN_",
+        "UBSAN_", "TSAN_",           "LSAN_",   "LLVM_PROFILE_FILE="
+    };
     size_t n = 0;
 
     for (char **e = environ; e && *e && n < ENV_MAX - 1; e++)

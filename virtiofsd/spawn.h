@@ -12,15 +12,17 @@
 /* A role as the supervisor sees it.  Owner: supervisor. */
 struct role_proc {
     enum sandbox_role role;
-    pid_t pid;   /* 0: not started, or reaped */
-    int link_fd; /* our end; -1: none */
-    int log_fd;  /* read end, non-blocking; -1: none, or at end of file */
+    pid_t pid;        /* 0: not started, or reaped */
+    int link_fd;      /* our end; -1: none */
+    int log_fd;       /* read end, non-blocking; -1: none, or at end of file */
     int log_write_fd; /* the role's end, until it has been sent */
     bool ready;
     int status; /* as waitpid() has it, when pid is 0 again */
 };
-#define ROLE_PROC_INIT(r) \
-    { .role = (r), .link_fd = -1, .log_fd = -1, .log_write_fd = -1 }
+#define ROLE_PROC_INIT(r)                                                      \
+    {                                                                          \
+        .role = (r), .link_fd = -1, .log_fd = -1, .log_write_fd = -1           \
+    }
 
 /**
  * spawn_role() - start a role and take it as far as its boot message.

@@ -48,10 +48,10 @@ struct supervisor {
     enum sv_state state;
     enum sv_exit exit_code;
     int signal_fd;
-    int root_fd;        /* until it has been sent */
-    int cmd_fd[2];      /* control's end, request's end; until sent */
+    int root_fd;   /* until it has been sent */
+    int cmd_fd[2]; /* control's end, request's end; until sent */
     int evt_fd[2];
-    int daemon_fd;      /* --daemonize: tells the launched process; or -1 */
+    int daemon_fd;       /* --daemonize: tells the launched process; or -1 */
     int64_t deadline_ns; /* STOPPING: then what lives is killed */
     bool killed;
     bool signalled;
@@ -94,8 +94,7 @@ static void stop(struct supervisor *s, enum sv_exit code, int64_t grace_ns,
 
 static const char *role_title(const struct role_proc *p)
 {
-    return p->role == SANDBOX_ROLE_FUSE ? "request process" :
-                                          "control process";
+    return p->role == SANDBOX_ROLE_FUSE ? "request process" : "control process";
 }
 
 /* Return: true when the role ended as it should. */
@@ -114,18 +113,17 @@ static bool tell_end(const struct supervisor *s, const struct role_proc *p,
         log_err("%s (%s, pid %d): killed by signal %d (%s)%s", role_title(p),
                 sandbox_role_name(p->role), (int)pid, WTERMSIG(p->status),
                 strsignal(WTERMSIG(p->status)),
-                WTERMSIG(p->status) == SIGSYS ?
-                    "; --seccomp=log has the kernel name the system call" :
-                    "");
+                WTERMSIG(p->status) == SIGSYS
+                    ? "; --seccomp=log has the kernel name the system call"
+                    : "");
     else if (code == SECCOMP_EXIT_CODE)
         log_err("%s (%s, pid %d): exited with code %d, for a system call "
-                "which it may not make", role_title(p),
-                sandbox_role_name(p->role), (int)pid, code);
+                "which it may not make",
+                role_title(p), sandbox_role_name(p->role), (int)pid, code);
     else
         log_err("%s (%s, pid %d): exited with code %d%s", role_title(p),
                 sandbox_role_name(p->role), (int)pid, code,
-                code == ROLE_EXIT_PEER_GONE ? ", the other role was gone" :
-                                              "");
+                code == ROLE_EXIT_PEER_GONE ? ", the other role was gone" : "");
     return false;
 }
 
@@ -218,8 +216,7 @@ static int boot_role(struct supervisor *s, struct role_proc *p)
 /* Both roles run, sandboxed: now we lock ourselves in too. */
 static void become_ready(struct supervisor *s)
 {
-    struct sandbox_files files = { -1, -1, STDERR_FILENO,
-                                   s->listener.dir_fd };
+    struct sandbox_files files = { -1, -1, STDERR_FILENO, s->listener.dir_fd };
 
     if (sandbox_enter(SANDBOX_ROLE_SUPERVISOR, &s->opts->sandbox, 0, &files) <
         0) {
@@ -285,8 +282,15 @@ static int poll_timeout_ms(const struct supervisor *s)
     return left <= 0 ? 0 : (int)(left / 1000000) + 1;
 }
 
-enum { POLL_SIGNAL, POLL_LISTEN, POLL_VLOG, POLL_FLOG, POLL_VLINK, POLL_FLINK,
-       POLL_N };
+enum {
+    POLL_SIGNAL,
+    POLL_LISTEN,
+    POLL_VLOG,
+    POLL_FLOG,
+    POLL_VLINK,
+    POLL_FLINK,
+    POLL_N
+};
 
 static void poll_once(struct supervisor *s)
 {
@@ -338,7 +342,7 @@ static void run_loop(struct supervisor *s)
     if (s->fuse.log_fd >= 0)
         log_relay(s->fuse.log_fd);
     if (s->exit_code == SV_EXIT_OK && !s->signalled)
-        log_info("front-end disconnected, all is shut down");
+        log_info("Client disconnected, shutting down");
 }
 
 static int open_signals(struct supervisor *s)

@@ -50,10 +50,6 @@ static void reply_flags(const struct pt_fs *fs, int flags,
     }
     if (flags & O_DIRECT)
         fi->direct_io = 1;
-    /* Nothing was written, so nothing can go wrong at close: the guest need
-     * not ask. */
-    if ((flags & O_ACCMODE) == O_RDONLY)
-        fi->noflush = 1;
 }
 
 /* @fd is taken.  Return: 0 or -errno. */

@@ -22,6 +22,8 @@ source_root=$(cd "$tests_guest/../.." && pwd)
 . "$source_root/contrib/lib/guest.sh"
 
 step_timeout=${VIRTIOFSD_GUEST_STEP_TIMEOUT:-90} # seconds
+# Less than meson's, which would end this shell before it can show anything.
+guest_timeout=270
 tag=share
 tap_count=0
 tap_failed=0
@@ -182,8 +184,8 @@ wait_guest()
             seen=$now
             left=$((step_timeout * 5))
         fi
-        if [ "$left" -eq 0 ]; then
-            echo "silent for $step_timeout s after:" \
+        if [ "$left" -eq 0 ] || [ "$SECONDS" -ge "$guest_timeout" ]; then
+            echo "given up after $SECONDS s; the last marker:" \
                 "$(markers "$1" | tail -n 1)"
             end_process "$qemu_pid"
             return 1

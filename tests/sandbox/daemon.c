@@ -51,9 +51,9 @@ bool daemon_prepare(struct daemon *d, uid_t uid)
     if (fd < 0)
         return false;
     close(fd);
-    return !uid || (chown(d->dir, uid, uid) == 0 &&
-                    chown(d->share, uid, uid) == 0 &&
-                    chown(hello, uid, uid) == 0);
+    return !uid ||
+           (chown(d->dir, uid, uid) == 0 && chown(d->share, uid, uid) == 0 &&
+            chown(hello, uid, uid) == 0);
 }
 
 /* Opened before the ids change: the build directory may be closed to them. */
@@ -93,8 +93,7 @@ static void child(struct daemon *d, const struct daemon_how *how, int exe_fd,
         _exit(126);
     exe_fd = fcntl(exe_fd, F_DUPFD_CLOEXEC, 10);
     /* It may be 3 already: then dup2() would leave it close-on-exec. */
-    if (how->pass_fd &&
-        (dup2(how->pass_fd, 3) < 0 || fcntl(3, F_SETFD, 0) < 0))
+    if (how->pass_fd && (dup2(how->pass_fd, 3) < 0 || fcntl(3, F_SETFD, 0) < 0))
         _exit(126);
     if (how->uid && (setgroups(0, NULL) < 0 ||
                      setresgid(how->uid, how->uid, how->uid) < 0 ||
@@ -278,8 +277,8 @@ int daemon_wait(struct daemon *d)
 
         if (got == d->pid) {
             d->pid = 0;
-            return WIFEXITED(status) ? WEXITSTATUS(status) :
-                                       128 + WTERMSIG(status);
+            return WIFEXITED(status) ? WEXITSTATUS(status)
+                                     : 128 + WTERMSIG(status);
         }
         read_more(d, 0);
         step();

@@ -13,9 +13,9 @@
 #include <sys/types.h>
 
 struct daemon {
-    pid_t pid;      /* of the supervisor; 0 once it has been waited for */
-    int err_fd;     /* its stderr */
-    int client_fd;  /* connected front-end socket, or -1 */
+    pid_t pid;     /* of the supervisor; 0 once it has been waited for */
+    int err_fd;    /* its stderr */
+    int client_fd; /* connected front-end socket, or -1 */
     char dir[64];
     char sock[96];
     char share[96];

@@ -149,9 +149,9 @@ static long p_mmap_exec(const struct probe_ctx *c, const char *a)
 {
     (void)c, (void)a;
     return CALL(SYS_mmap, NULL, 4096, PROT_READ | PROT_EXEC,
-                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == -1 ?
-               -1 :
-               0;
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == -1
+               ? -1
+               : 0;
 }
 
 static long p_mprotect_exec(const struct probe_ctx *c, const char *a)
@@ -170,9 +170,9 @@ static long p_map_guest(const struct probe_ctx *c, const char *a)
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
         return -1;
     return CALL(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                0) == -1 ?
-               -1 :
-               0;
+                0) == -1
+               ? -1
+               : 0;
 }
 
 static long p_map_page(const struct probe_ctx *c, const char *a)
@@ -184,9 +184,9 @@ static long p_map_page(const struct probe_ctx *c, const char *a)
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
         return -1;
     return CALL(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                0) == -1 ?
-               -1 :
-               0;
+                0) == -1
+               ? -1
+               : 0;
 }
 
 static long p_bpf(const struct probe_ctx *c, const char *a)

@@ -253,9 +253,10 @@ static void a_start_that_fails_says_why(void)
           "bytes at most");
     fails("capability", &(struct daemon_how){ .args = caps }, 2, "+fly");
     fails("group", &(struct daemon_how){ .args = group }, 1, "no-such-group");
-    fails("--fd", &(struct daemon_how){ .args = bad_fd, .sock = "",
-                                        .pass_fd = null_fd },
-          1, "not a listening");
+    fails(
+        "--fd",
+        &(struct daemon_how){ .args = bad_fd, .sock = "", .pass_fd = null_fd },
+        1, "not a listening");
     close(null_fd);
     if (geteuid() != 0)
         return;
@@ -381,8 +382,8 @@ static void a_daemon_leaves_its_launcher(void)
     }
     daemon_cleanup(&d);
     fails("a failure is told before",
-          &(struct daemon_how){ .args = args, .shared_dir = "/nonexistent" },
-          1, "/nonexistent");
+          &(struct daemon_how){ .args = args, .shared_dir = "/nonexistent" }, 1,
+          "/nonexistent");
 }
 
 static void any_user_can_ask_for_the_version(void)
@@ -418,8 +419,7 @@ TAP_MAIN(TEST(a_disconnect_ends_all_with_code_0),
          TEST(what_a_killed_daemon_left_is_taken_over),
          TEST(a_start_that_fails_says_why),
          TEST(only_a_socket_is_removed_to_make_room),
-         TEST(a_launcher_may_bring_the_socket),
-         TEST(a_group_may_be_let_in),
+         TEST(a_launcher_may_bring_the_socket), TEST(a_group_may_be_let_in),
          TEST(files_are_removed_from_a_directory_of_another_user),
          TEST(a_daemon_leaves_its_launcher),
          TEST(any_user_can_ask_for_the_version),

@@ -85,8 +85,11 @@ static void features_ok_reads_back_only_when_accepted(void)
     CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_STATUS, 0x0b, 0), 0, "");
     CHECK_EQ(fe_get(&f, VHOST_USER_GET_STATUS), 0x0b, "with it");
     CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_FEATURES,
-                        BIT_U64(VIRTIO_F_BIT_VERSION_1), 0),
-             1, "agreed is agreed");
+                        FEATURES_GOOD & ~BIT_U64(VIRTIO_F_BIT_EVENT_IDX), 0),
+             0, "QEMU never takes FEATURES_OK back; another driver came");
+    CHECK_EQ(fe_get(&f, VHOST_USER_GET_STATUS), 0x0b, "still acceptable");
+    CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_FEATURES, 0, 0), 0, "");
+    CHECK_EQ(fe_get(&f, VHOST_USER_GET_STATUS), 0x03, "no longer");
     CHECK_EQ(fe_u64_ack(&f, VHOST_USER_SET_STATUS, 0x100, 0), 1, "nine bits");
     fake_close(&f, 0);
 }

@@ -105,49 +105,97 @@ static void a_table_grows_past_its_chunks(void)
     stop();
 }
 
-/* Four threads open, use and release; one of two releases must win. */
-#define ROUNDS 3000
+/* Four threads open handles, look at each other's and release their own. */
+#define ROUNDS 50000
 static _Atomic uint64_t shared_fh;
-static _Atomic uint64_t released;
+static _Atomic uint64_t released, wrong;
 
 static void *churn(void *arg)
 {
-    (void)arg;
-    for (int i = 0; i < ROUNDS; i++) {
-        uint64_t fh = atomic_load(&shared_fh), own;
-        struct pt_handle *h = pt_handle_get(&t, fh, PT_HANDLE_FILE);
+    int mine = *(int *)arg;
 
+    for (int i = 0; i < ROUNDS; i++) {
+        struct pt_handle *h;
+        uint64_t own;
+
+        h = pt_handle_get(&t, atomic_load(&shared_fh), PT_HANDLE_FILE);
         if (h)
             pt_handle_put(&t, h);
-        if (pt_handle_add(&t, PT_HANDLE_FILE, -1, 0, 1, &own) == 0) {
-            own = atomic_exchange(&shared_fh, own);
-            if (own && pt_handle_release(&t, own, PT_HANDLE_FILE) == 0)
-                atomic_fetch_add(&released, 1);
-        }
-        if (pt_handle_release(&t, fh, PT_HANDLE_FILE) == 0)
+        if (pt_handle_add(&t, PT_HANDLE_FILE, -1, mine, 1, &own) < 0)
+            continue;
+        atomic_store(&shared_fh, own);
+        h = pt_handle_get(&t, own, PT_HANDLE_FILE);
+        if (!h || h->flags != mine)
+            atomic_fetch_add(&wrong, 1);
+        if (h)
+            pt_handle_put(&t, h);
+        if (pt_handle_release(&t, own, PT_HANDLE_FILE) == 0)
             atomic_fetch_add(&released, 1);
     }
     return NULL;
 }
 
-static void threads_release_each_handle_once(void)
+static void threads_never_share_a_slot(void)
 {
+    int name[4] = { 10, 11, 12, 13 };
     pthread_t thread[4];
 
     start();
-    atomic_store(&shared_fh, 0);
     atomic_store(&released, 0);
     for (int i = 0; i < 4; i++)
-        pthread_create(&thread[i], NULL, churn, NULL);
+        pthread_create(&thread[i], NULL, churn, &name[i]);
     for (int i = 0; i < 4; i++)
         pthread_join(thread[i], NULL);
-    if (pt_handle_release(&t, atomic_load(&shared_fh), PT_HANDLE_FILE) == 0)
-        atomic_fetch_add(&released, 1);
+    CHECK_EQ(atomic_load(&wrong), 0, "");
     CHECK_EQ(atomic_load(&released), 4 * ROUNDS, "as many as were opened");
     CHECK_EQ(pt_table_count(&t), 0, "");
     stop();
 }
 
+/* All release one handle at once, while it is pinned. */
+#define RACES 500
+static pthread_barrier_t barrier;
+
+static void *race(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < RACES; i++) {
+        pthread_barrier_wait(&barrier);
+        if (pt_handle_release(&t, atomic_load(&shared_fh), PT_HANDLE_FILE) == 0)
+            atomic_fetch_add(&released, 1);
+        pthread_barrier_wait(&barrier);
+    }
+    return NULL;
+}
+
+static void of_many_releases_one_counts(void)
+{
+    pthread_t thread[3];
+    struct pt_handle *h;
+    uint64_t fh;
+
+    start();
+    atomic_store(&released, 0);
+    pthread_barrier_init(&barrier, NULL, 4);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&thread[i], NULL, race, NULL);
+    for (int i = 0; i < RACES; i++) {
+        CHECK_EQ(pt_handle_add(&t, PT_HANDLE_FILE, -1, 7, 1, &fh), 0, "");
+        h = pt_handle_get(&t, fh, PT_HANDLE_FILE);
+        atomic_store(&shared_fh, fh);
+        pthread_barrier_wait(&barrier);
+        pthread_barrier_wait(&barrier);
+        CHECK_EQ(pt_table_count(&t), 1, "a pinned handle stays");
+        pt_handle_put(&t, h);
+    }
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    pthread_barrier_destroy(&barrier);
+    CHECK_EQ(atomic_load(&released), RACES, "one a round");
+    CHECK_EQ(pt_table_count(&t), 0, "");
+    stop();
+}
+
 TAP_MAIN(TEST(a_forged_handle_finds_nothing), TEST(a_second_release_is_refused),
-         TEST(a_table_grows_past_its_chunks),
-         TEST(threads_release_each_handle_once))
+         TEST(a_table_grows_past_its_chunks), TEST(threads_never_share_a_slot),
+         TEST(of_many_releases_one_counts))

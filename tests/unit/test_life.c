@@ -159,10 +159,12 @@ static void init_flags_are_what_both_know(void)
     CHECK(!(init_out(&c)->flags & (1u << 29)), "SETXATTR_EXT, not ours");
     CHECK(!(init_out(&c)->flags & FUSE_POSIX_LOCKS), "locks, not ours");
     CHECK(init_out(&c)->flags & FUSE_MAX_PAGES, "");
+    CHECK(init_out(&c)->flags & FUSE_PARALLEL_DIROPS, "");
     CHECK_EQ(init_out(&c)->max_pages, 256, "1 MiB");
     CHECK_EQ(init_out(&c)->max_write, 1 << 20, "");
     say_init(&c, 1, 7, 38, FUSE_MAX_PAGES);
     CHECK(!(init_out(&c)->flags & (1u << 27)), "SUBMOUNTS, not offered");
+    CHECK(!(init_out(&c)->flags & FUSE_PARALLEL_DIROPS), "not offered either");
     request_fini(&c.r);
     teardown();
 }
