@@ -136,6 +136,17 @@ static void attach(struct queue *q, const struct vring_cfg *cfg)
         queue_break(q, ret);
 }
 
+/* A start may have come and gone between two looks at the slot: then the ring
+ * stands where that start put it. */
+static void detach(struct queue *q, const struct vring_cfg *cfg)
+{
+    vring_close(&q->ring);
+    if (cfg->start_gen != q->start_gen) {
+        q->start_gen = cfg->start_gen;
+        q->ring.last_avail = (uint16_t)cfg->base;
+    }
+}
+
 static void tell_run(struct queue *q)
 {
     uint32_t flags =
@@ -168,7 +179,7 @@ static void apply(struct queue *q, const struct vring_cfg *snapshot,
     if (cfg.flags & VRING_CFG_STARTED)
         attach(q, &cfg);
     else
-        vring_close(&q->ring);
+        detach(q, &cfg);
     q->cfg = cfg;
     q->seq = seq;
     q->live = served(&cfg) && !q->broken && vring_is_open(&q->ring);

@@ -174,11 +174,20 @@ int on_reset_device(struct vu_conn *c, struct vu_msg *m)
     return 0;
 }
 
+/*
+ * Deprecated, and told apart from a reset by the specification: at most the
+ * rings are disabled.  A front-end that means to start anew (Cloud Hypervisor)
+ * sets everything up again anyway.
+ */
 int on_reset_owner(struct vu_conn *c, struct vu_msg *m)
 {
-    int ret = on_reset_device(c, m);
+    (void)m;
+    for (uint32_t i = 0; i < VRING_MAX; i++) {
+        uint32_t bits = c->ring[i].bits & ~(uint32_t)VRING_CFG_ENABLED;
 
-    if (ret == 0)
-        c->state = VU_DISOWNED;
-    return ret;
+        if (bits != c->ring[i].bits)
+            vu_ring_publish(c, i, bits);
+    }
+    c->state = VU_DISOWNED;
+    return 0;
 }

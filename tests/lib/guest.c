@@ -64,11 +64,14 @@ int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high)
 
 int guest_mem_add(struct guest_mem *m, uint64_t gpa, uint64_t size)
 {
-    int fd = memfd_create("guest-more", MFD_CLOEXEC);
+    int fd = memfd_create("guest-more", MFD_CLOEXEC), at;
 
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
         return -errno;
-    return add_region(m, fd, 0, gpa, size);
+    at = add_region(m, fd, 0, gpa, size);
+    if (at >= 0)
+        m->r[at].used = size; /* it may go again, so nothing is to live there */
+    return at;
 }
 
 void guest_mem_pop(struct guest_mem *m)
@@ -86,10 +89,9 @@ void guest_mem_destroy(struct guest_mem *m)
     pthread_mutex_destroy(&m->lock);
 }
 
-uint64_t guest_alloc_in(struct guest_mem *m, unsigned int i, size_t size,
-                        size_t align)
+static uint64_t alloc_in(struct guest_mem *m, struct guest_region *r,
+                         size_t size, size_t align)
 {
-    struct guest_region *r = &m->r[i];
     uint64_t at, gpa = 0;
 
     pthread_mutex_lock(&m->lock);
@@ -107,7 +109,7 @@ uint64_t guest_alloc(struct guest_mem *m, size_t size, size_t align)
     uint64_t gpa = 0;
 
     for (unsigned int i = m->n; i > 0 && !gpa; i--)
-        gpa = guest_alloc_in(m, i - 1, size, align);
+        gpa = alloc_in(m, &m->r[i - 1], size, align);
     return gpa;
 }
 

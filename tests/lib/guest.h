@@ -44,7 +44,8 @@ struct guest_mem {
  * Return: 0 or -errno.
  */
 int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high);
-/* Add a region in a memfd of its own.  Return: its index or -errno. */
+/* Add a region in a memfd of its own; guest_alloc() leaves it alone.
+ * Return: its index or -errno. */
 int guest_mem_add(struct guest_mem *m, uint64_t gpa, uint64_t size);
 /* Take the last region away again. */
 void guest_mem_pop(struct guest_mem *m);
@@ -56,9 +57,6 @@ void guest_mem_destroy(struct guest_mem *m);
  * Return: its gpa; 0 when there is none left.
  */
 uint64_t guest_alloc(struct guest_mem *m, size_t size, size_t align);
-/* The same in region @i only. */
-uint64_t guest_alloc_in(struct guest_mem *m, unsigned int i, size_t size,
-                        size_t align);
 /* Return: our pointer to @gpa, or NULL when no region holds the span. */
 void *guest_at(const struct guest_mem *m, uint64_t gpa, size_t len);
 /* Return: what the front-end calls @gpa; 0 when no region holds it. */

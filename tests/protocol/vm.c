@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOW_MEM  ((uint64_t)16 << 20)
@@ -95,6 +96,43 @@ bool vm_alive(struct vm *vm, unsigned int i)
 
     return CHECK_EQ(fc_getattr(&vm->q[i], FC_ROOT, &a), 0,
                     "the ring is served");
+}
+
+void vm_run(const struct vm_opts *opts,
+            void (*body)(struct vm *vm, struct guest_queue *q))
+{
+    struct vm vm;
+
+    if (vm_start_fuse(&vm, opts))
+        body(&vm, &vm.q[VM_REQ]);
+    vm_end(&vm);
+}
+
+bool same_as_host(const struct vm *vm, const struct fuse_attr *a,
+                  const char *name)
+{
+    struct stat st;
+
+    return CHECK_EQ(lstat(daemon_path(vm->d, name), &st), 0, name) &&
+           CHECK_EQ(a->ino, st.st_ino, name) &&
+           CHECK_EQ(a->mode, st.st_mode, name) &&
+           CHECK_EQ(a->nlink, st.st_nlink, name) &&
+           CHECK_EQ(a->uid, st.st_uid, name) &&
+           CHECK_EQ(a->gid, st.st_gid, name) &&
+           CHECK_EQ(a->size, st.st_size, name) &&
+           CHECK_EQ(a->rdev, st.st_rdev, name) &&
+           CHECK_EQ(a->mtime, st.st_mtim.tv_sec, name) &&
+           CHECK_EQ(a->mtimensec, st.st_mtim.tv_nsec, name) &&
+           CHECK_EQ(a->ctime, st.st_ctim.tv_sec, name) &&
+           CHECK_EQ(a->ctimensec, st.st_ctim.tv_nsec, name);
+}
+
+bool needs_root(void)
+{
+    if (geteuid() == 0)
+        return true;
+    tap_skip("needs root");
+    return false;
 }
 
 void host_write(const struct vm *vm, const char *name, const void *data,

@@ -63,6 +63,18 @@ bool vm_rings_start(struct vm *vm);
 bool vm_rings_stop(struct vm *vm);
 /* Close the connection and see the daemon end well. */
 void vm_end(struct vm *vm);
+/* Start a FUSE session, run @body on its request queue, end it all. */
+void vm_run(const struct vm_opts *opts,
+            void (*body)(struct vm *vm, struct guest_queue *q));
+/* A test whose body has a session from the start: @opts as for vm_start(). */
+#define VM_TEST(name, opts)                                      \
+    static void name##_body(struct vm *vm, struct guest_queue *q); \
+    static void name(void)                                       \
+    {                                                            \
+        vm_run(opts, name##_body);                               \
+    }                                                            \
+    static void name##_body(struct vm *vm, struct guest_queue *q)
+
 /* Is FUSE still served on ring @i?  Asks for the root's attributes. */
 bool vm_alive(struct vm *vm, unsigned int i);
 
@@ -78,6 +90,11 @@ void host_write(const struct vm *vm, const char *name, const void *data,
 /* Return: bytes read, at most @max. */
 size_t host_read(const struct vm *vm, const char *name, void *data,
                  size_t max);
+/* Does @a say what lstat(2) says of the share's @name? */
+bool same_as_host(const struct vm *vm, const struct fuse_attr *a,
+                  const char *name);
+/* Is the test run by root?  If not, the test is skipped. */
+bool needs_root(void);
 /* Bytes nobody mixes up: each depends on its position and @seed. */
 void fill_pattern(void *p, size_t len, uint32_t seed);
 

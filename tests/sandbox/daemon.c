@@ -81,8 +81,10 @@ static void child(struct daemon *d, const struct daemon_how *how, int exe_fd,
         snprintf(sock_arg, sizeof(sock_arg), "--socket-path=%s", sock);
         argv[n++] = sock_arg;
     }
-    snprintf(dir_arg, sizeof(dir_arg), "--shared-dir=%s", dir);
-    argv[n++] = dir_arg;
+    if (*dir) {
+        snprintf(dir_arg, sizeof(dir_arg), "--shared-dir=%s", dir);
+        argv[n++] = dir_arg;
+    }
     for (int i = 0; how->args && how->args[i] && n < 31; i++)
         argv[n++] = (char *)how->args[i];
     argv[n] = NULL;
@@ -90,6 +92,8 @@ static void child(struct daemon *d, const struct daemon_how *how, int exe_fd,
     /* Our stdout is the test's report. */
     dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO);
     if (how->chdir && chdir(d->share) < 0)
+        _exit(126);
+    if (how->with_group && setgroups(1, &(gid_t){ 12345 }) < 0)
         _exit(126);
     exe_fd = fcntl(exe_fd, F_DUPFD_CLOEXEC, 10);
     /* It may be 3 already: then dup2() would leave it close-on-exec. */
@@ -259,7 +263,7 @@ pid_t daemon_role(const struct daemon *d, const char *role)
 
 bool daemon_gone(pid_t pid)
 {
-    for (int ms = 0; ms < LIMIT_MS; ms += STEP_MS) {
+    for (int ms = 0; pid > 0 && ms < LIMIT_MS; ms += STEP_MS) {
         waitpid(pid, NULL, WNOHANG);
         if (kill(pid, 0) < 0 && errno == ESRCH)
             return true;

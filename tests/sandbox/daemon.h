@@ -28,9 +28,10 @@ struct daemon_how {
     uid_t uid;               /* as this user and group; 0: as we are */
     const char *const *args; /* NULL-terminated, after socket and share */
     const char *sock;        /* --socket-path; NULL: DIR/s.sock; "": none */
-    const char *shared_dir;  /* NULL: DIR/share */
+    const char *shared_dir;  /* NULL: DIR/share; "": none */
     int pass_fd;             /* handed on as fd 3, e.g. for --fd=3; 0: none */
     bool no_env;             /* with an empty environment */
+    bool with_group;         /* with a supplementary group */
     bool chdir;              /* with DIR/share as working directory */
 };
 

@@ -35,6 +35,14 @@ static bool is_root(void)
     return false;
 }
 
+/* "CapEff:\t00000000880000db" and the like. */
+static uint64_t status_hex(pid_t pid, const char *field)
+{
+    const char *at = strstr(daemon_proc(pid, "status"), field);
+
+    return at ? strtoull(at + strlen(field) + 2, NULL, 16) : UINT64_MAX;
+}
+
 static void control_has_an_empty_root(void)
 {
     struct daemon d;
@@ -51,6 +59,8 @@ static void control_has_an_empty_root(void)
         CHECK_STR(daemon_ask(&d, "vhost mount"), "errno 1", "no capability");
         CHECK_STR(daemon_ask(&d, "fuse mount"), "errno 1", "no capability");
         CHECK_STR(daemon_ask(&d, "fuse chroot"), "errno 1", "no capability");
+        CHECK_EQ(status_hex(daemon_role(&d, "fuse"), "NoNewPrivs"), 1,
+                 "without a filter too");
     }
     daemon_cleanup(&d);
 }
@@ -100,14 +110,6 @@ static void a_single_file_can_be_shared(void)
         }
         daemon_cleanup(&d);
     }
-}
-
-/* "CapEff:\t00000000880000db" and the like. */
-static uint64_t status_hex(pid_t pid, const char *field)
-{
-    const char *at = strstr(daemon_proc(pid, "status"), field);
-
-    return at ? strtoull(at + strlen(field) + 2, NULL, 16) : UINT64_MAX;
 }
 
 static bool ns_differs(pid_t pid, const char *ns)
@@ -164,7 +166,7 @@ static void every_process_is_locked_in(void)
 
     if (!is_root())
         return;
-    if (daemon_start(&d, &(struct daemon_how){ 0 })) {
+    if (daemon_start(&d, &(struct daemon_how){ .with_group = true })) {
         pid_t pids[] = { daemon_role(&d, "fuse"), daemon_role(&d, "vhost"),
                          d.pid };
 

@@ -29,6 +29,13 @@
 static const char *const modes[] = { "--sandbox=namespace", "--sandbox=chroot",
                                      "--sandbox=none" };
 
+/* Never to 0, which is the whole process group of whoever runs the tests. */
+static void send_signal(pid_t pid, int sig)
+{
+    if (CHECK(pid > 0, "there is such a process"))
+        kill(pid, sig);
+}
+
 static bool exists(const char *path, const char *suffix)
 {
     char name[256];
@@ -113,18 +120,24 @@ static void a_signal_ends_all_with_code_0(void)
     }
 }
 
-/* Ctrl-C at a terminal. */
+/* Ctrl-C at a terminal reaches all processes of the group. */
 static void a_role_leaves_signals_to_the_supervisor(void)
 {
+    static const char *const roles[] = { "fuse", "vhost" };
+    const unsigned long want =
+        1UL << (SIGINT - 1) | 1UL << (SIGTERM - 1) | 1UL << (SIGHUP - 1);
+    /* In a pid namespace of its own it would ignore them anyway. */
+    static const char *const args[] = { "--sandbox=none", NULL };
     struct daemon d;
 
-    if (daemon_start(&d, &(struct daemon_how){ 0 })) {
-        kill(daemon_role(&d, "fuse"), SIGINT);
-        kill(daemon_role(&d, "vhost"), SIGTERM);
-        kill(daemon_role(&d, "vhost"), SIGHUP);
-        CHECK_EQ(daemon_visit(&d), 0, "still there");
-        kill(d.pid, SIGINT);
-        CHECK_EQ(daemon_wait(&d), 0, "an orderly end");
+    if (daemon_start(&d, &(struct daemon_how){ .args = args })) {
+        for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+            pid_t pid = daemon_role(&d, roles[i]);
+            const char *ign = strstr(daemon_proc(pid, "status"), "SigIgn:\t");
+
+            if (CHECK(ign, roles[i]))
+                CHECK_EQ(strtoul(ign + 8, NULL, 16) & want, want, roles[i]);
+        }
     }
     daemon_cleanup(&d);
 }
@@ -153,8 +166,8 @@ static void the_death_of_any_process_ends_the_others(void)
 
             if (i >= 9)
                 CHECK_EQ(daemon_visit(&d), 0, "with a front-end");
-            kill(rows[row].role ? daemon_role(&d, rows[row].role) : d.pid,
-                 SIGKILL);
+            CHECK(fuse > 0 && vhost > 0, "both roles run");
+            send_signal(row == 2 ? d.pid : row == 1 ? vhost : fuse, SIGKILL);
             CHECK_EQ(daemon_wait(&d), rows[row].code, rows[row].why);
             CHECK(daemon_gone(fuse) && daemon_gone(vhost), rows[row].why);
             daemon_drain(&d);
@@ -164,6 +177,28 @@ static void the_death_of_any_process_ends_the_others(void)
                 tap_diag("%s, %s: stderr: %s", rows[row].why, modes[mode],
                          d.err);
             }
+        }
+        daemon_cleanup(&d);
+    }
+}
+
+/* One that hears nothing: neither an end of file nor a wish. */
+static void a_role_that_hangs_is_killed(void)
+{
+    for (int killed = 0; killed < 2; killed++) {
+        struct daemon d;
+
+        if (daemon_start(&d, &(struct daemon_how){ 0 })) {
+            pid_t fuse = daemon_role(&d, "fuse");
+            pid_t vhost = daemon_role(&d, "vhost");
+
+            CHECK_EQ(daemon_visit(&d), 0, "connect");
+            send_signal(fuse, SIGSTOP);
+            send_signal(vhost, SIGSTOP);
+            kill(d.pid, killed ? SIGKILL : SIGTERM);
+            CHECK_EQ(daemon_wait(&d), killed ? 128 + SIGKILL : 0,
+                     killed ? "by the kernel" : "by the supervisor");
+            CHECK(daemon_gone(fuse) && daemon_gone(vhost), "no stray");
         }
         daemon_cleanup(&d);
     }
@@ -407,13 +442,16 @@ static void a_role_can_not_be_asked_for(void)
 {
     static const char *const args[] = { "--role=fuse", NULL };
 
-    fails("--role", &(struct daemon_how){ .args = args }, 2, "role");
+    fails("--role",
+          &(struct daemon_how){ .args = args, .sock = "", .shared_dir = "" }, 2,
+          "role");
 }
 
 TAP_MAIN(TEST(a_disconnect_ends_all_with_code_0),
          TEST(a_signal_ends_all_with_code_0),
          TEST(a_role_leaves_signals_to_the_supervisor),
          TEST(the_death_of_any_process_ends_the_others),
+         TEST(a_role_that_hangs_is_killed),
          TEST(a_second_front_end_is_refused_at_once),
          TEST(a_second_daemon_on_the_path_is_refused),
          TEST(what_a_killed_daemon_left_is_taken_over),

@@ -105,19 +105,16 @@ static void a_call_of_a_foreign_abi_ends_the_role(void)
 {
     struct daemon d;
 
-#ifdef SANITIZER_FILTER
-    tap_skip("the filter of a sanitizer build is wider");
+#ifndef __x86_64__
+    tap_skip("this architecture has one interface");
     return;
 #endif
     if (!is_root())
         return;
     if (daemon_start(&d, &(struct daemon_how){ 0 })) {
-        const char *got;
-
         CHECK_EQ(daemon_visit(&d), 0, "connect");
-        got = daemon_ask(&d, "fuse foreign-abi");
-        CHECK(strcmp(got, "") == 0 || strcmp(got, "errno 38") == 0,
-              "killed, or a kernel without that interface");
+        CHECK_STR(daemon_ask(&d, "fuse foreign-abi"), "", "killed");
+        CHECK_EQ(daemon_wait(&d), 1, "and all with it");
     }
     daemon_cleanup(&d);
 }

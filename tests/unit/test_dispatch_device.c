@@ -135,6 +135,28 @@ static void reset_forgets_the_rings_and_keeps_the_memory(void)
     fake_close(&f, 0);
 }
 
+static void reset_owner_disables_rings_and_no_more(void)
+{
+    int syncs;
+
+    fake_open(&f, "");
+    fe_up(&f, 2);
+    syncs = fake_count(&f, IPC_SYNC, NULL);
+    CHECK_EQ(ask(VHOST_USER_RESET_OWNER), 0, "");
+    CHECK_EQ(fe_slot(&f, 0).flags, VRING_CFG_STARTED, "");
+    CHECK_EQ(fe_slot(&f, 1).flags, VRING_CFG_STARTED, "");
+    CHECK_EQ(fake_count(&f, IPC_SYNC, NULL), syncs + 1, "quiet");
+    CHECK_EQ(fake_count(&f, IPC_RESET, NULL), 0, "files stay open");
+    CHECK_EQ(fe_state_ack(&f, VHOST_USER_SET_VRING_ENABLE, 1, 1), 0, "");
+    CHECK_EQ(fe_slot(&f, 1).flags, BOTH, "goes on where it was");
+    CHECK_EQ(fe_slot(&f, 1).start_gen, 1, "");
+    /* Cloud Hypervisor sets everything up anew. */
+    fe_features(&f);
+    fe_ring(&f, 0);
+    CHECK_EQ(fe_slot(&f, 0).start_gen, 2, "");
+    fake_close(&f, 0);
+}
+
 static void a_dirty_log_is_handed_over_then_named_then_answered(void)
 {
     struct vu_log log = { .size = 0x1000, .offset = 0 };
@@ -318,6 +340,7 @@ TAP_MAIN(TEST(get_config_tells_tag_and_queues_in_little_endian),
          TEST(features_ok_reads_back_only_when_accepted),
          TEST(status_0_stops_rings_but_keeps_positions_and_files),
          TEST(reset_forgets_the_rings_and_keeps_the_memory),
+         TEST(reset_owner_disables_rings_and_no_more),
          TEST(a_dirty_log_is_handed_over_then_named_then_answered),
          TEST(what_is_not_supported_is_refused_cleanly),
          TEST(a_message_of_the_wrong_shape_ends_the_connection),

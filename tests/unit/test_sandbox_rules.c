@@ -28,6 +28,7 @@ static void modcaps_takes_names_with_a_sign(void)
         { "with the prefix", "-cap_mknod", 0, "" },
         { "a colon at the end", "+chown:", 0, "" },
         { "no sign", "mknod", -EINVAL, "mknod" },
+        { "another sign", "=chown", -EINVAL, "=chown" },
         { "no such capability", "+chown:+fly", -EINVAL, "+fly" },
         { "a sign alone", "+", -EINVAL, "\"+\"" },
         { "an empty entry", "+chown::-mknod", -EINVAL, "\"\"" },

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/protocol/vm.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* Attributes, ids and extended attributes. */
+
+static int set(struct guest_queue *q, uint64_t node, uint32_t valid,
+               struct fuse_setattr_in in, struct fuse_attr_out *a)
+{
+    in.valid = valid;
+    return fc_setattr(q, node, &in, a);
+}
+
+VM_TEST(attributes_are_set_one_by_one, NULL)
+{
+    struct fuse_entry_out e;
+    struct fuse_open_out f;
+    struct fuse_attr_out a;
+    struct stat st;
+
+    host_write(vm, "f", "0123456789", 10);
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_MODE,
+                 (struct fuse_setattr_in){ .mode = S_IFREG | 0751 }, &a),
+             0, "mode");
+    same_as_host(vm, &a.attr, "f");
+    CHECK_EQ(a.attr.mode, S_IFREG | 0751, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_SIZE,
+                 (struct fuse_setattr_in){ .size = 4 }, &a),
+             0, "shorter");
+    CHECK_EQ(a.attr.size, 4, "");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDWR, &f), 0, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_SIZE | FATTR_FH,
+                 (struct fuse_setattr_in){ .size = 5000, .fh = f.fh }, &a),
+             0, "longer, by handle");
+    same_as_host(vm, &a.attr, "f");
+    CHECK_EQ(a.attr.size, 5000, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_ATIME | FATTR_MTIME,
+                 (struct fuse_setattr_in){ .atime = 1000,
+                                           .atimensec = 1,
+                                           .mtime = 2000,
+                                           .mtimensec = 999999999 },
+                 &a),
+             0, "times");
+    same_as_host(vm, &a.attr, "f");
+    CHECK_EQ(a.attr.atime, 1000, "");
+    CHECK_EQ(a.attr.mtimensec, 999999999, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_MTIME | FATTR_MTIME_NOW,
+                 (struct fuse_setattr_in){ 0 }, &a),
+             0, "now");
+    CHECK_EQ(stat(daemon_path(vm->d, "f"), &st), 0, "");
+    CHECK_EQ(st.st_atim.tv_sec, 1000, "left alone");
+    CHECK(st.st_mtim.tv_sec > 2000, "now");
+    CHECK(set(q, e.nodeid, FATTR_MTIME,
+              (struct fuse_setattr_in){ .mtimensec = 1000000000 }, &a) < 0,
+          "no such part of a second");
+    CHECK(set(q, e.nodeid, FATTR_SIZE,
+              (struct fuse_setattr_in){ .size = UINT64_MAX }, &a) < 0,
+          "a negative size");
+    CHECK_EQ(set(q, e.nodeid, FATTR_SIZE | FATTR_FH,
+                 (struct fuse_setattr_in){ .fh = ~f.fh }, &a),
+             -EBADF, "a handle that is none");
+    CHECK_EQ(set(q, e.nodeid, 0, (struct fuse_setattr_in){ 0 }, &a), 0,
+             "nothing");
+}
+
+VM_TEST(owners_are_set, NULL)
+{
+    struct fuse_entry_out e;
+    struct fuse_attr_out a;
+
+    if (!needs_root())
+        return;
+    host_write(vm, "f", "", 0);
+    CHECK_EQ(symlink("f", daemon_path(vm->d, "l")), 0, "");
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_UID | FATTR_GID,
+                 (struct fuse_setattr_in){ .uid = 1234, .gid = 2345 }, &a),
+             0, "both");
+    same_as_host(vm, &a.attr, "f");
+    CHECK_EQ(a.attr.uid, 1234, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_GID,
+                 (struct fuse_setattr_in){ .gid = 1 }, &a),
+             0, "one");
+    CHECK_EQ(a.attr.uid, 1234, "the other stays");
+    CHECK_EQ(a.attr.gid, 1, "");
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "l", &e), 0, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_UID,
+                 (struct fuse_setattr_in){ .uid = 7 }, &a),
+             0, "a symlink's own");
+    same_as_host(vm, &a.attr, "l");
+    CHECK_EQ(a.attr.uid, 7, "");
+    CHECK_EQ(set(q, e.nodeid, FATTR_MTIME,
+                 (struct fuse_setattr_in){ .mtime = 5 }, &a),
+             0, "a symlink's own time");
+    same_as_host(vm, &a.attr, "l");
+}
+
+static void makes_as(struct vm *vm, struct guest_queue *q,
+                     const struct fc_who *who, const char *dir, uint32_t gid)
+{
+    struct fuse_entry_out d, e[4];
+    struct fuse_open_out f;
+
+    CHECK_EQ(fc_lookup(q, FC_ROOT, dir, &d), 0, dir);
+    CHECK_EQ(fc_create(q, who, d.nodeid, "c", O_RDWR, 0644, &e[0], &f), 0, "");
+    CHECK_EQ(fc_mkdir(q, who, d.nodeid, "d", 0755, &e[1]), 0, "");
+    CHECK_EQ(fc_mknod(q, who, d.nodeid, "n", S_IFREG | 0600, 0, &e[2]), 0, "");
+    CHECK_EQ(fc_symlink(q, who, d.nodeid, "s", "t", &e[3]), 0, "");
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ(e[i].attr.uid, who->uid, "the caller's uid");
+        CHECK_EQ(e[i].attr.gid, gid, "the caller's gid, or the directory's");
+    }
+    (void)vm;
+}
+
+VM_TEST(what_is_made_belongs_to_the_caller, NULL)
+{
+    static const struct fc_who who = { 1000, 2000 };
+    struct fuse_entry_out e;
+
+    if (!needs_root())
+        return;
+    CHECK_EQ(mkdir(daemon_path(vm->d, "open"), 0777), 0, "");
+    CHECK_EQ(chmod(daemon_path(vm->d, "open"), 0777), 0, "");
+    CHECK_EQ(mkdir(daemon_path(vm->d, "setgid"), 0777), 0, "");
+    CHECK_EQ(chown(daemon_path(vm->d, "setgid"), 5, 6), 0, "");
+    CHECK_EQ(chmod(daemon_path(vm->d, "setgid"), 02777), 0, "");
+    makes_as(vm, q, &who, "open", 2000);
+    makes_as(vm, q, &who, "setgid", 6);
+    /* Back to root: the ids of one request are not those of the next. */
+    CHECK_EQ(fc_mkdir(q, NULL, FC_ROOT, "roots", 0755, &e), 0, "");
+    CHECK_EQ(e.attr.uid, 0, "");
+    CHECK_EQ(e.attr.gid, 0, "");
+}
+
+/* The daemon may well be in groups of its own: the caller is not. */
+VM_TEST(no_group_of_the_daemons_helps_the_caller, NULL)
+{
+    static const struct fc_who who = { 1000, 2000 };
+    struct fuse_entry_out d, e;
+    struct fuse_open_out f;
+
+    if (!needs_root())
+        return;
+    CHECK_EQ(mkdir(daemon_path(vm->d, "d"), 0770), 0, "");
+    CHECK_EQ(chown(daemon_path(vm->d, "d"), 0, 0), 0, "");
+    CHECK_EQ(chmod(daemon_path(vm->d, "d"), 0770), 0, "");
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "d", &d), 0, "");
+    CHECK_EQ(fc_mkdir(q, &who, d.nodeid, "x", 0755, &e), -EACCES, "group 0");
+    CHECK_EQ(fc_create(q, &who, d.nodeid, "x", O_RDWR, 0644, &e, &f), -EACCES,
+             "");
+    CHECK_EQ(fc_symlink(q, &who, d.nodeid, "x", "t", &e), -EACCES, "");
+    CHECK_EQ(fc_mknod(q, &who, d.nodeid, "x", S_IFREG, 0, &e), -EACCES, "");
+    CHECK_EQ(chown(daemon_path(vm->d, "d"), 0, 2000), 0, "");
+    CHECK_EQ(fc_mkdir(q, &who, d.nodeid, "x", 0755, &e), 0, "its own group");
+}
+
+VM_TEST(statfs_tells_of_the_hosts_file_system, NULL)
+{
+    struct statvfs st;
+    struct fuse_statfs_out out;
+    struct fm m;
+
+    fm_init(&m, FUSE_STATFS, FC_ROOT);
+    m.room = sizeof(out);
+    CHECK_EQ(fm_call(q, &m), 0, "");
+    if (!CHECK_EQ(m.out_len, sizeof(out), ""))
+        return;
+    memcpy(&out, m.out, sizeof(out));
+    CHECK_EQ(statvfs(daemon_share(vm->d), &st), 0, "");
+    CHECK_EQ(out.st.blocks, st.f_blocks, "");
+    CHECK_EQ(out.st.bsize, st.f_bsize, "");
+    CHECK_EQ(out.st.frsize, st.f_frsize, "");
+    CHECK_EQ(out.st.namelen, 255, "");
+}
+
+static int may(struct guest_queue *q, uint64_t node, uint32_t uid,
+               uint32_t mask)
+{
+    struct fuse_access_in in = { .mask = mask };
+    struct fm m;
+
+    fm_init(&m, FUSE_ACCESS, node);
+    m.h.uid = m.h.gid = uid;
+    fm_add(&m, &in, sizeof(in));
+    return fm_call(q, &m);
+}
+
+VM_TEST(access_is_judged, NULL)
+{
+    struct fuse_entry_out e;
+
+    host_write(vm, "f", "", 0);
+    CHECK_EQ(chmod(daemon_path(vm->d, "f"), 0644), 0, "");
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+    CHECK_EQ(may(q, e.nodeid, 0, F_OK), 0, "");
+    CHECK_EQ(may(q, e.nodeid, 0, R_OK | W_OK), 0, "");
+    CHECK(may(q, e.nodeid, 0, 0x4000) <= 0, "no such mask");
+    CHECK_EQ(may(q, e.nodeid ^ 0x1000, 0, R_OK), -ESTALE, "");
+}
+
+static int set_xattr(struct guest_queue *q, uint64_t node, const char *name,
+                     const void *v, size_t len, uint32_t flags)
+{
+    struct fuse_setxattr_in in = { .size = (uint32_t)len, .flags = flags };
+    struct fm m;
+
+    fm_init(&m, FUSE_SETXATTR, node);
+    fm_add(&m, &in, FUSE_COMPAT_SETXATTR_IN_SIZE);
+    fm_add_name(&m, name);
+    fm_add(&m, v, len);
+    return fm_call(q, &m);
+}
+
+/* Return: as fm_call(); the value's bytes, or its length when @size is 0. */
+static int get_xattr(struct guest_queue *q, uint32_t op, uint64_t node,
+                     const char *name, uint32_t size, struct fm *m)
+{
+    struct fuse_getxattr_in in = { .size = size };
+
+    fm_init(m, op, node);
+    fm_add(m, &in, sizeof(in));
+    if (name)
+        fm_add_name(m, name);
+    m->room = size ? size : sizeof(struct fuse_getxattr_out);
+    return fm_call(q, m);
+}
+
+static const char *const xattr_args[] = { "--xattr", NULL };
+static const struct vm_opts with_xattr = { .d = { .args = xattr_args } };
+
+VM_TEST(xattrs_are_kept_with_the_option, &with_xattr)
+{
+    struct fuse_getxattr_out len;
+    struct fuse_entry_out e;
+    struct fm m;
+    char v[8];
+
+    host_write(vm, "f", "", 0);
+    if (setxattr(daemon_path(vm->d, "f"), "user.h", "host", 4, 0) < 0) {
+        tap_skip("no xattrs on this file system");
+        return;
+    }
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+    CHECK_EQ(set_xattr(q, e.nodeid, "user.g", "guest", 5, 0), 0, "");
+    CHECK_EQ(getxattr(daemon_path(vm->d, "f"), "user.g", v, 8), 5, "");
+    CHECK_MEM(v, "guest", 5, "");
+    CHECK_EQ(set_xattr(q, e.nodeid, "user.g", "x", 1, XATTR_CREATE), -EEXIST,
+             "");
+    CHECK_EQ(set_xattr(q, e.nodeid, "user.n", "x", 1, XATTR_REPLACE),
+             -ENODATA, "");
+    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 0, &m), 0, "");
+    memcpy(&len, m.out, sizeof(len));
+    CHECK_EQ(len.size, 4, "its length");
+    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 64, &m), 0, "");
+    CHECK_EQ(m.out_len, 4, "");
+    CHECK_MEM(m.out, "host", 4, "");
+    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 2, &m), -ERANGE,
+             "");
+    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.no", 64, &m),
+             -ENODATA, "");
+    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 256, &m), 0, "");
+    CHECK(memmem(m.out, m.out_len, "user.h", 7) != NULL, "listed");
+    CHECK(memmem(m.out, m.out_len, "user.g", 7) != NULL, "listed");
+    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 0, &m), 0, "");
+    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 3, &m), -ERANGE,
+             "");
+    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, e.nodeid, "user.g"), 0, "");
+    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, e.nodeid, "user.g"), -ENODATA,
+             "");
+}
+
+VM_TEST(xattrs_are_unknown_without_the_option, NULL)
+{
+    struct fm m;
+
+    (void)vm;
+    CHECK_EQ(set_xattr(q, FC_ROOT, "user.g", "guest", 5, 0), -ENOSYS, "");
+    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, FC_ROOT, "user.h", 64, &m), -ENOSYS,
+             "");
+    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, FC_ROOT, NULL, 64, &m), -ENOSYS,
+             "");
+    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, FC_ROOT, "user.g"), -ENOSYS, "");
+}
+
+TAP_MAIN(TEST(attributes_are_set_one_by_one), TEST(owners_are_set),
+         TEST(what_is_made_belongs_to_the_caller),
+         TEST(no_group_of_the_daemons_helps_the_caller),
+         TEST(statfs_tells_of_the_hosts_file_system), TEST(access_is_judged),
+         TEST(xattrs_are_kept_with_the_option),
+         TEST(xattrs_are_unknown_without_the_option))
