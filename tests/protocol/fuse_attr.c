@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -141,26 +142,46 @@ VM_TEST(what_is_made_belongs_to_the_caller, NULL)
     CHECK_EQ(e.attr.gid, 0, "");
 }
 
-/* The daemon may well be in groups of its own: the caller is not. */
-VM_TEST(no_group_of_the_daemons_helps_the_caller, NULL)
+static bool in_group(pid_t pid, const char *gid)
 {
-    static const struct fc_who who = { 1000, 2000 };
-    struct fuse_entry_out d, e;
-    struct fuse_open_out f;
+    char path[64], line[512];
+    bool found = false;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    f = fopen(path, "re");
+    CHECK(f != NULL, path);
+    while (f && fgets(line, sizeof(line), f)) {
+        if (strncmp(line, "Groups:", 7) == 0)
+            found = strstr(line, gid) != NULL;
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+/* A request runs with the groups its process has: it must have none. */
+static void no_group_of_the_launchers_reaches_the_roles(void)
+{
+    gid_t old[64], extra[] = { 47111, 47112 };
+    struct vm vm;
+    int n;
 
     if (!needs_root())
         return;
-    CHECK_EQ(mkdir(daemon_path(vm->d, "d"), 0770), 0, "");
-    CHECK_EQ(chown(daemon_path(vm->d, "d"), 0, 0), 0, "");
-    CHECK_EQ(chmod(daemon_path(vm->d, "d"), 0770), 0, "");
-    CHECK_EQ(fc_lookup(q, FC_ROOT, "d", &d), 0, "");
-    CHECK_EQ(fc_mkdir(q, &who, d.nodeid, "x", 0755, &e), -EACCES, "group 0");
-    CHECK_EQ(fc_create(q, &who, d.nodeid, "x", O_RDWR, 0644, &e, &f), -EACCES,
-             "");
-    CHECK_EQ(fc_symlink(q, &who, d.nodeid, "x", "t", &e), -EACCES, "");
-    CHECK_EQ(fc_mknod(q, &who, d.nodeid, "x", S_IFREG, 0, &e), -EACCES, "");
-    CHECK_EQ(chown(daemon_path(vm->d, "d"), 0, 2000), 0, "");
-    CHECK_EQ(fc_mkdir(q, &who, d.nodeid, "x", 0755, &e), 0, "its own group");
+    n = getgroups(64, old);
+    CHECK_EQ(setgroups(2, extra), 0, "groups of the launcher");
+    if (vm_start_fuse(&vm, NULL)) {
+        pid_t pids[16];
+        size_t roles = daemon_roles(vm.d, pids, ARRAY_SIZE(pids));
+
+        CHECK(in_group(getpid(), "47111"), "the launcher has them");
+        CHECK(roles >= 2, "two roles at least");
+        for (size_t i = 0; i < roles; i++)
+            CHECK(!in_group(pids[i], "4711"), "the role has not");
+    }
+    vm_end(&vm);
+    CHECK_EQ(setgroups((size_t)n, old), 0, "as before");
 }
 
 VM_TEST(statfs_tells_of_the_hosts_file_system, NULL)
@@ -293,7 +314,7 @@ VM_TEST(xattrs_are_unknown_without_the_option, NULL)
 
 TAP_MAIN(TEST(attributes_are_set_one_by_one), TEST(owners_are_set),
          TEST(what_is_made_belongs_to_the_caller),
-         TEST(no_group_of_the_daemons_helps_the_caller),
+         TEST(no_group_of_the_launchers_reaches_the_roles),
          TEST(statfs_tells_of_the_hosts_file_system), TEST(access_is_judged),
          TEST(xattrs_are_kept_with_the_option),
          TEST(xattrs_are_unknown_without_the_option))
