@@ -11,6 +11,7 @@
 #include "fuse/events.h"
 #include "fuse/pool.h"
 #include "fuse/queue.h"
+#include "fuse/rescue.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 
@@ -105,20 +106,26 @@ static int device_init(struct device *d, const struct fuse_device_opts *opts,
     return ret;
 }
 
-/* Let the rings' threads end. Return: true when all have. */
-static bool stop_queues(struct device *d)
+void device_wake_all(struct device *d)
 {
-    struct timespec until;
     uint64_t one = 1;
-    int ret = 0;
-    bool all;
 
-    atomic_store(&d->stopping, 1);
     for (uint32_t i = 0; i < d->nrings; i++) {
         if (d->queue[i] && write(d->wake_fd[i], &one, sizeof(one)) < 0 &&
             errno != EAGAIN)
             log_debug("fuse: ring %u: wake fd: %s", i, strerror(errno));
     }
+}
+
+/* Let the rings' threads end. Return: true when all have. */
+static bool stop_queues(struct device *d)
+{
+    struct timespec until;
+    int ret = 0;
+    bool all;
+
+    atomic_store(&d->stopping, 1);
+    device_wake_all(d);
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += STOP_TIMEOUT_MS / 1000;
     pthread_mutex_lock(&d->lock);
@@ -147,7 +154,7 @@ static void device_fini(struct device *d)
 {
     bool quiet = stop_queues(d);
 
-    if (!pool_stop(d->pool, STOP_TIMEOUT_MS) || !quiet) {
+    if (!pool_stop(d->pool, STOP_TIMEOUT_MS) || !quiet || d->given_up) {
         log_warn("fuse: a request hangs in the host's file system; ending "
                  "without it");
         return;
@@ -171,6 +178,9 @@ int fuse_device_run(const struct fuse_device_opts *opts, int cmd_fd, int evt_fd,
     int ret;
 
     session_log_setup();
+    ret = rescue_setup();
+    if (ret < 0)
+        return ret;
     ret = device_init(&dev, opts, cmd_fd, evt_fd, root_fd, proc_fd);
     while (ret == 0) {
         struct ipc_fds fds = { 0 };

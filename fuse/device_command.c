@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "fuse/queue.h"
+#include "fuse/rescue.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 
@@ -174,24 +175,44 @@ static bool control_gone(struct device *d)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
+#define WAIT_STEP_MS 200
+
+/* Sleep until a ring has acted, or a little while. */
+static void wait_step(struct device *d)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += WAIT_STEP_MS * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(&d->applied, &d->lock, &until);
+}
+
 /* Wait until @ring's thread has applied @seq or a later slot. */
 static int wait_applied(struct device *d, uint32_t ring, uint64_t seq)
 {
+    const struct vring_run *run = &d->run->ring[ring];
+    struct rescue rescue;
     int ret = 0;
 
-    pthread_mutex_lock(&d->lock);
-    /* Acquire: pairs with the thread's release in tell_run(). */
-    while (ret == 0 && atomic_load_explicit(&d->run->ring[ring].applied_seq,
-                                            memory_order_acquire) < seq) {
-        struct timespec until;
+    rescue_begin(&rescue, d);
+    while (ret == 0) {
+        bool done;
 
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 1;
-        if (pthread_cond_timedwait(&d->applied, &d->lock, &until) &&
-            control_gone(d))
-            ret = -EPIPE;
+        pthread_mutex_lock(&d->lock);
+        /* Acquire: pairs with the thread's release in tell_run(). */
+        done = atomic_load_explicit(&run->applied_seq, memory_order_acquire) >=
+               seq;
+        if (!done)
+            wait_step(d);
+        pthread_mutex_unlock(&d->lock);
+        if (done)
+            return 0;
+        ret = control_gone(d) ? -EPIPE : rescue_step(&rescue);
     }
-    pthread_mutex_unlock(&d->lock);
     return ret;
 }
 

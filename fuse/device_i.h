@@ -39,6 +39,9 @@ struct ring_mail {
  * @queue:  NULL until the ring is first used; written by the main thread.
  * @running: rings' threads that have not ended; guarded by @lock.
  * @stopping: set once; the threads end.
+ * @epoch:   counts mappings of guest memory; rings move to the newest.
+ * @fenced:  no thread given up before this epoch can reach guest memory.
+ * @given_up: threads that hang for good; main thread only.
  */
 struct device {
     const struct fuse_device_opts *opts;
@@ -61,6 +64,9 @@ struct device {
     struct ring_mail mail[VRING_MAX][RING_FD_KINDS];
     uint32_t running;
     _Atomic uint32_t stopping;
+    _Atomic uint32_t epoch;
+    _Atomic uint32_t fenced;
+    uint32_t given_up;
 };
 
 /**
@@ -81,6 +87,9 @@ int device_take_fd(struct device *d, uint32_t ring, enum ring_fd kind,
 void device_tell_applied(struct device *d);
 /* A ring's thread is ending. */
 void device_tell_ended(struct device *d);
+
+/* Wake every ring's thread. */
+void device_wake_all(struct device *d);
 
 /* The commands of the control process; see ring_ipc.h. */
 int device_command(struct device *d, struct ipc_msg *msg, struct ipc_fds *fds);

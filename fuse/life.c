@@ -20,6 +20,8 @@
  * @begun:    an INIT was accepted; @init holds it for the sessions to come.
  * @session:  one a ring; changed with the gate closed, read inside it.
  * @in_use:   rings with a thread.
+ * @hung:     rings on whose session an abandoned thread still is; set before
+ *            the thread is marked, read with the gate closed.
  */
 struct life {
     _Alignas(128) _Atomic uint32_t closed;
@@ -32,6 +34,7 @@ struct life {
     uint8_t init[INIT_BYTES];
     bool in_use[VRING_MAX];
     struct fuse_session *session[VRING_MAX];
+    _Atomic bool hung[VRING_MAX];
 };
 
 struct life *life_create(struct pt_fs *fs, bool announce_submounts)
@@ -50,7 +53,9 @@ struct life *life_create(struct pt_fs *fs, bool announce_submounts)
 static void drop_sessions(struct life *l)
 {
     for (size_t i = 0; i < ARRAY_SIZE(l->session); i++) {
-        session_destroy(l->session[i]);
+        /* A thread that hangs in it will come back to it, if ever. */
+        if (!atomic_exchange(&l->hung[i], false))
+            session_destroy(l->session[i]);
         l->session[i] = NULL;
     }
 }
@@ -66,7 +71,7 @@ void life_destroy(struct life *l)
 
 void life_register(struct life *l, struct life_pass *pass)
 {
-    atomic_init(&pass->inside, 0);
+    atomic_init(&pass->place, LIFE_OUTSIDE);
     pthread_mutex_lock(&l->lock);
     pass->next = l->passes;
     l->passes = pass;
@@ -94,7 +99,8 @@ static void gate_close(struct life *l)
     for (struct life_pass *p = l->passes; p; p = p->next) {
         struct timespec nap = { .tv_nsec = 20000 };
 
-        while (atomic_load_explicit(&p->inside, memory_order_seq_cst)) {
+        while (atomic_load_explicit(&p->place, memory_order_seq_cst) ==
+               LIFE_INSIDE) {
             nanosleep(&nap, NULL);
             if (nap.tv_nsec < 1000000)
                 nap.tv_nsec *= 2;
@@ -147,6 +153,16 @@ static void join_late(struct life *l, uint32_t ring)
     request_fini(&r);
 }
 
+bool life_leave(struct life_pass *pass)
+{
+    uint32_t was = LIFE_INSIDE;
+
+    /* Release: what the request did comes before the next life. */
+    return atomic_compare_exchange_strong_explicit(
+        &pass->place, &was, LIFE_OUTSIDE, memory_order_release,
+        memory_order_relaxed);
+}
+
 struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
                                 uint32_t ring, uint32_t *guest_attr_flags)
 {
@@ -154,7 +170,12 @@ struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
         struct fuse_session *se;
         bool begun;
 
-        atomic_store_explicit(&pass->inside, 1, memory_order_seq_cst);
+        atomic_store_explicit(&pass->ring, ring, memory_order_relaxed);
+        atomic_store_explicit(
+            &pass->count,
+            atomic_load_explicit(&pass->count, memory_order_relaxed) + 1,
+            memory_order_relaxed);
+        atomic_store_explicit(&pass->place, LIFE_INSIDE, memory_order_seq_cst);
         if (likely(!atomic_load_explicit(&l->closed, memory_order_seq_cst))) {
             se = l->session[ring];
             begun = l->begun;
@@ -162,13 +183,13 @@ struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
                 *guest_attr_flags = l->guest_attr_flags;
                 return se;
             }
-            life_leave(pass);
-            if (!begun || tries > 0)
+            if (!life_leave(pass) || !begun || tries > 0)
                 return NULL;
             join_late(l, ring);
             continue;
         }
-        life_leave(pass);
+        if (!life_leave(pass))
+            return NULL;
         tries = 0;
         /* Whoever closed the gate holds the lock until it is open again. */
         pthread_mutex_lock(&l->lock);
@@ -176,10 +197,15 @@ struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
     }
 }
 
-void life_leave(struct life_pass *pass)
+bool life_abandon(struct life *l, struct life_pass *pass)
 {
-    /* Release: what the request did comes before the next life. */
-    atomic_store_explicit(&pass->inside, 0, memory_order_release);
+    uint32_t ring = atomic_load_explicit(&pass->ring, memory_order_relaxed);
+    uint32_t was = LIFE_INSIDE;
+
+    /* First, so that whoever passes the gate after the mark knows of it.
+     * Should the thread have left, a session is kept for nothing. */
+    atomic_store(&l->hung[ring], true);
+    return atomic_compare_exchange_strong(&pass->place, &was, LIFE_ABANDONED);
 }
 
 /* The gate is closed. */

@@ -15,14 +15,32 @@
  * takes it.
  */
 
+#include <stdatomic.h>
+
 #include "fuse/session.h"
 #include "vhost/vring_shared.h"
 
 struct life;
 
-/* An executing thread's place at the gate; one a thread, registered once. */
+enum life_place {
+    LIFE_OUTSIDE,
+    LIFE_INSIDE,
+    LIFE_ABANDONED, /* see life_abandon(); never left again */
+};
+
+/**
+ * struct life_pass - an executing thread's place at the gate.
+ * One a thread, registered once, never freed while the life exists.
+ * @place: enum life_place; the owner enters and leaves, rescue.c abandons.
+ * @count: requests begun, by the owner: who stands still can be told.
+ * @ring:  of the request inside.
+ * @sample: a @count of before; rescue.c only.
+ */
 struct life_pass {
-    _Alignas(128) _Atomic uint32_t inside;
+    _Alignas(128) _Atomic uint32_t place;
+    _Atomic uint32_t ring;
+    _Atomic uint64_t count;
+    uint64_t sample;
     struct life_pass *next;
 };
 
@@ -46,11 +64,31 @@ void life_use_ring(struct life *l, uint32_t ring);
  * @guest_attr_flags: out, what this life's guest understands.
  * Waits while lives change.
  * Return: the ring's session, inside the gate until life_leave(); NULL when
- * the guest has not said INIT (then outside).
+ * the guest has not said INIT (then outside), or when the thread was
+ * abandoned while it came in (life_is_abandoned()).
  */
 struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
                                 uint32_t ring, uint32_t *guest_attr_flags);
-void life_leave(struct life_pass *pass);
+/**
+ * life_leave()
+ * Return: false when the thread was abandoned meanwhile: its ring, its request
+ * and all it holds belong to others now, and it has to end.
+ */
+bool life_leave(struct life_pass *pass);
+
+static inline bool life_is_abandoned(const struct life_pass *pass)
+{
+    return atomic_load_explicit(&pass->place, memory_order_relaxed) ==
+           LIFE_ABANDONED;
+}
+
+/**
+ * life_abandon() - give up a thread that hangs inside the gate.
+ * The gate no longer waits for it; its session is never freed.
+ * Context: any thread but the one given up.
+ * Return: false when it has left in time after all.
+ */
+bool life_abandon(struct life *l, struct life_pass *pass);
 
 /**
  * life_begin() - serve an INIT: end the old life and begin a new one.

@@ -8,16 +8,10 @@
 
 #include "virtiofsd/base/log.h"
 
-struct worker {
-    struct exec exec;
-    struct pool *pool;
-    pthread_t thread;
-};
-
-/* @lock guards all below it. */
+/* @lock guards all below it; @workers is the main thread's. */
 struct pool {
     unsigned int n;
-    struct worker *workers;
+    struct worker **workers;
     pthread_mutex_t lock;
     pthread_cond_t some, ended;
     struct job *first, **last;
@@ -50,9 +44,15 @@ static void *worker_main(void *arg)
 
     while ((job = next_job(p))) {
         struct queue *q = job->q;
+        uint32_t used_len = 0;
+        int ret;
 
-        job->status = serve_request(&w->exec, &q->ring, q->idx, job->head,
-                                    &job->used_len);
+        w->job = job;
+        ret = serve_request(&w->exec, &q->ring, q->idx, job->head, &used_len);
+        if (ret == SERVE_ABANDONED)
+            return NULL; /* another has taken its place, and the job */
+        job->status = ret;
+        job->used_len = used_len;
         queue_job_done(q, job);
     }
     pthread_mutex_lock(&p->lock);
@@ -62,19 +62,29 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-static int start_worker(struct pool *p, struct worker *w, struct life *life)
+/* A worker that could not be started is lost when its pass is registered. */
+static int start_worker(struct pool *p, struct life *life, struct worker **out)
 {
-    int ret = exec_init(&w->exec, life);
+    struct worker *w = aligned_alloc(128, sizeof(*w));
+    int ret;
 
-    if (ret < 0)
-        return ret;
+    if (!w)
+        return -ENOMEM;
+    memset(w, 0, sizeof(*w));
     w->pool = p;
+    ret = exec_init(&w->exec, life);
+    if (ret < 0) {
+        free(w);
+        return ret;
+    }
     pthread_mutex_lock(&p->lock);
     p->running++;
     pthread_mutex_unlock(&p->lock);
     ret = pthread_create(&w->thread, NULL, worker_main, w);
-    if (ret == 0)
+    if (ret == 0) {
+        *out = w;
         return 0;
+    }
     pthread_mutex_lock(&p->lock);
     p->running--;
     pthread_mutex_unlock(&p->lock);
@@ -87,18 +97,17 @@ int pool_create(unsigned int threads, struct life *life, struct pool **pool)
 
     if (!p)
         return -ENOMEM;
-    p->workers = aligned_alloc(128, threads * sizeof(*p->workers));
+    p->workers = calloc(threads, sizeof(*p->workers));
     if (!p->workers) {
         free(p);
         return -ENOMEM;
     }
-    memset(p->workers, 0, threads * sizeof(*p->workers));
     p->last = &p->first;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->some, NULL);
     pthread_cond_init(&p->ended, NULL);
     for (p->n = 0; p->n < threads; p->n++) {
-        int ret = start_worker(p, &p->workers[p->n], life);
+        int ret = start_worker(p, life, &p->workers[p->n]);
 
         if (ret < 0 && p->n == 0) {
             free(p->workers);
@@ -113,6 +122,26 @@ int pool_create(unsigned int threads, struct life *life, struct pool **pool)
     }
     *pool = p;
     return 0;
+}
+
+struct worker *pool_worker(struct pool *p, unsigned int i)
+{
+    return p && i < p->n ? p->workers[i] : NULL;
+}
+
+int pool_replace(struct pool *p, unsigned int i)
+{
+    struct life *life = p->workers[i]->exec.life;
+    int ret;
+
+    pthread_mutex_lock(&p->lock);
+    p->running--;
+    pthread_mutex_unlock(&p->lock);
+    ret = start_worker(p, life, &p->workers[i]);
+    if (ret == 0)
+        return 0;
+    p->workers[i] = p->workers[--p->n];
+    return ret;
 }
 
 void pool_submit(struct pool *p, struct job *job)
@@ -145,8 +174,9 @@ bool pool_stop(struct pool *p, int timeout_ms)
     if (!all)
         return false;
     for (unsigned int i = 0; i < p->n; i++) {
-        pthread_join(p->workers[i].thread, NULL);
-        exec_fini(&p->workers[i].exec);
+        pthread_join(p->workers[i]->thread, NULL);
+        exec_fini(&p->workers[i]->exec);
+        free(p->workers[i]);
     }
     free(p->workers);
     free(p);

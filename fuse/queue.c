@@ -72,9 +72,8 @@ static void set_in_flight(struct queue *q, uint32_t n)
     atomic_store_explicit(&q->run->in_flight, n, memory_order_relaxed);
 }
 
-/* Put one answered head back, or see the ring broken. */
-static void complete(struct queue *q, uint16_t head, int status,
-                     uint32_t used_len)
+void queue_complete(struct queue *q, uint16_t head, int status,
+                    uint32_t used_len)
 {
     set_in_flight(q, q->in_flight - 1);
     if (status < 0)
@@ -115,7 +114,12 @@ void queue_reap(struct queue *q)
         struct job *next = job->next;
 
         job->busy = false;
-        complete(q, job->head, job->status, job->used_len);
+        if (job->status != SERVE_ABANDONED)
+            queue_complete(q, job->head, job->status, job->used_len);
+        else if (q->n_cancel < QUEUE_CANCEL_MAX)
+            q->cancel[q->n_cancel++] = job->head;
+        else
+            queue_complete(q, job->head, -ENOSPC, 0);
         job = next;
     }
     if (vring_is_open(&q->ring))
@@ -125,9 +129,15 @@ void queue_reap(struct queue *q)
 static void serve_inline(struct queue *q, uint16_t head)
 {
     uint32_t used_len = 0;
-    int ret = serve_request(&q->exec, &q->ring, q->idx, head, &used_len);
+    int ret;
 
-    complete(q, head, ret, used_len);
+    q->serving = head;
+    ret = serve_request(&q->exec, &q->ring, q->idx, head, &used_len);
+    if (ret == SERVE_ABANDONED) {
+        q->gone = true;
+        return;
+    }
+    queue_complete(q, head, ret, used_len);
     if (ret == 0)
         queue_notify(q);
 }
@@ -158,8 +168,8 @@ static bool queue_serve(struct queue *q)
         int ret;
 
         /* Before every pop: control may have stopped the ring meanwhile, and
-         * this is the one load that tells. */
-        if (vring_slot_changed(q->slot, q->seq))
+         * this is what tells. */
+        if (queue_is_stale(q))
             return true;
         ret = vring_pop(&q->ring, &head);
         if (ret < 0) {
@@ -181,6 +191,8 @@ static bool queue_serve(struct queue *q)
             serve_pooled(q, head);
         else
             serve_inline(q, head);
+        if (q->gone)
+            return false;
         queue_reap(q);
         if (!q->live)
             return false;
@@ -249,47 +261,99 @@ static void *queue_main(void *arg)
         queue_reap(q);
         if (readable && q->live && queue_serve(q))
             continue;
+        if (q->gone)
+            return NULL; /* another thread has taken its place */
         queue_sleep(q, readable);
     }
     device_tell_ended(d);
     return NULL;
 }
 
-int queue_create(struct device *d, uint32_t idx, struct queue **out)
+/* Everything but the thread. */
+static struct queue *queue_alloc(struct device *d, uint32_t idx)
 {
     struct queue *q = aligned_alloc(128, sizeof(*q));
-    pthread_attr_t attr;
-    int ret;
 
     if (!q)
-        return -ENOMEM;
+        return NULL;
     memset(q, 0, sizeof(*q));
     q->dev = d;
     q->idx = idx;
     q->slot = &d->cfg->slot[idx];
     q->run = &d->run->ring[idx];
     q->wake_fd = d->wake_fd[idx];
+    q->epoch = atomic_load(&d->epoch);
+    atomic_init(&q->moved, q->epoch);
     for (int i = 0; i < RING_FD_KINDS; i++)
         q->fd[i] = -1;
-    ret = exec_init(&q->exec, d->life);
-    if (ret < 0) {
-        free(q);
-        return ret;
-    }
     pthread_mutex_init(&q->done_lock, NULL);
-    life_use_ring(d->life, idx);
+    if (exec_init(&q->exec, d->life) < 0) {
+        free(q);
+        return NULL;
+    }
+    return q;
+}
+
+/* On failure @q is lost: its pass stays registered at the gate. */
+static int queue_run(struct queue *q)
+{
+    pthread_attr_t attr;
+    int ret;
 
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     ret = pthread_create(&q->thread, &attr, queue_main, q);
     pthread_attr_destroy(&attr);
-    if (ret) {
-        /* Its pass stays registered at the gate, so it is not freed. */
-        log_err("fuse: ring %u: no thread: %s", idx, strerror(ret));
-        return -ret;
+    if (ret)
+        log_err("fuse: ring %u: no thread: %s", q->idx, strerror(ret));
+    return -ret;
+}
+
+int queue_create(struct device *d, uint32_t idx, struct queue **out)
+{
+    struct queue *q = queue_alloc(d, idx);
+    int ret;
+
+    if (!q)
+        return -ENOMEM;
+    life_use_ring(d->life, idx);
+    ret = queue_run(q);
+    if (ret == 0)
+        *out = q;
+    return ret;
+}
+
+/*
+ * @old's thread stored what is read here before it entered the gate, and will
+ * not touch it again.
+ */
+int queue_replace(struct queue *old, struct queue **out)
+{
+    struct queue *q = queue_alloc(old->dev, old->idx);
+    int ret;
+
+    if (!q)
+        return -ENOMEM;
+    q->seq = old->seq;
+    q->cfg = old->cfg;
+    q->broken = old->broken;
+    q->kick_dead = old->kick_dead;
+    q->start_gen = old->start_gen;
+    for (int i = 0; i < RING_FD_KINDS; i++) {
+        q->fd[i] = take_fd(&old->fd[i]);
+        q->fd_gen[i] = old->fd_gen[i];
     }
-    *out = q;
-    return 0;
+    q->ring = old->ring;
+    q->ring.mm = NULL; /* the old one keeps its references */
+    q->ring.log = NULL;
+    q->epoch = old->epoch;
+    atomic_init(&q->moved, q->epoch);
+    q->in_flight = old->in_flight;
+    q->cancel[q->n_cancel++] = old->serving;
+    ret = queue_run(q);
+    if (ret == 0)
+        *out = q;
+    return ret;
 }
 
 void queue_destroy(struct queue *q)

@@ -32,11 +32,20 @@ struct job {
     uint32_t used_len;
 };
 
+/* Requests of one ring that may hang at a time and still be given up. */
+#define QUEUE_CANCEL_MAX 64
+
 /**
  * struct queue
  * @seq:      slot seq of @cfg, what the thread acts upon.
  * @fd, @fd_gen: kick, call and err eventfds and the generations they are.
  * @in_flight: taken off the ring and not put back yet.
+ * @serving:  the head the thread itself is at work on.
+ * @cancel:   heads whose threads were given up (fuse/rescue.h): in flight
+ *            still, to be answered once guest memory is fenced.
+ * @epoch:    device.epoch whose mapping of guest memory the ring uses.
+ * @moved:    the same, for the main thread to see.
+ * @gone:     this thread was given up; another has the ring.
  * @jobs:     one for each descriptor, when there is a pool.
  * @done:     jobs that the pool has finished; a stack under @done_lock.
  * All but @done, @done_lock: the ring's thread only.
@@ -57,6 +66,12 @@ struct queue {
     uint32_t fd_gen[RING_FD_KINDS];
     struct vring ring;
     uint32_t in_flight;
+    uint16_t serving;
+    uint16_t cancel[QUEUE_CANCEL_MAX];
+    uint32_t n_cancel;
+    uint32_t epoch;
+    _Atomic uint32_t moved;
+    bool gone;
     struct exec exec;
     struct job *jobs;
     uint32_t njobs;
@@ -72,6 +87,15 @@ struct queue {
  */
 int queue_create(struct device *d, uint32_t idx, struct queue **q);
 
+/**
+ * queue_replace() - a new thread for the ring of a queue given up.
+ * @old: its thread was abandoned; it stays as it is, for good.
+ * The new one takes over where the old one was, the hanging request cancelled.
+ * Context: device's main thread.
+ * Return: 0 or -errno.
+ */
+int queue_replace(struct queue *old, struct queue **q);
+
 /* Free a queue whose thread has ended. */
 void queue_destroy(struct queue *q);
 
@@ -82,6 +106,18 @@ void queue_job_done(struct queue *q, struct job *job);
  * Return: true when the thread may serve if live; false when the slot could
  * not be read: do nothing with the ring until it can. */
 bool queue_refresh(struct queue *q);
+
+/* Anything to act upon before the next request?  Two loads. */
+static inline bool queue_is_stale(const struct queue *q)
+{
+    return vring_slot_changed(q->slot, q->seq) ||
+           atomic_load_explicit(&q->dev->epoch, memory_order_acquire) !=
+               q->epoch;
+}
+
+/* One request less in flight: put back as answered, or what broke the ring. */
+void queue_complete(struct queue *q, uint16_t head, int status,
+                    uint32_t used_len);
 
 /* The guest broke the ring: -@reason says how. */
 void queue_break(struct queue *q, int reason);

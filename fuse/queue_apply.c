@@ -32,24 +32,6 @@ static bool voids_in_flight(const struct vring_cfg *old,
 }
 
 /*
- * The pool still works on requests of the old snapshot.  They are answered
- * where they were asked; nothing new is taken meanwhile.
- */
-static void wait_in_flight(struct queue *q)
-{
-    while (q->in_flight > 0 && !atomic_load(&q->dev->stopping)) {
-        struct pollfd p = { .fd = q->wake_fd, .events = POLLIN };
-        uint64_t count;
-
-        ppoll(&p, 1, NULL, NULL);
-        if (read(q->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN &&
-            errno != EINTR)
-            return;
-        queue_reap(q);
-    }
-}
-
-/*
  * Fds the front-end gave us may block where it likes; a full call counter or
  * a kick drained by someone else must not stop the ring's thread.
  */
@@ -195,12 +177,101 @@ static void apply(struct queue *q, const struct vring_cfg *snapshot,
     device_tell_applied(q->dev);
 }
 
+/* Sleep until something may have come: a finished job, a slot, an epoch. */
+static void wait_wake(struct queue *q)
+{
+    struct pollfd p = { .fd = q->wake_fd, .events = POLLIN };
+    uint64_t count;
+
+    if (ppoll(&p, 1, NULL, NULL) <= 0)
+        return;
+    if (read(q->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN &&
+        errno != EINTR)
+        log_limited(LOG_LEVEL_ERROR, "fuse: ring %u: wake fd: %s", q->idx,
+                    strerror(errno));
+    queue_reap(q);
+}
+
+/*
+ * Requests whose threads were given up are answered once the fence is up:
+ * before it, the hanging system call could still write where the guest, told
+ * of the end, puts something else.
+ */
+static void answer_cancelled(struct queue *q)
+{
+    if (q->n_cancel == 0 ||
+        atomic_load_explicit(&q->dev->fenced, memory_order_acquire) != q->epoch)
+        return;
+    while (q->n_cancel > 0) {
+        uint16_t head = q->cancel[--q->n_cancel];
+        uint32_t used_len = 0;
+        int ret = 0;
+
+        if (vring_is_open(&q->ring))
+            ret = serve_cancelled(&q->exec, &q->ring, head, &used_len);
+        queue_complete(q, head, ret, used_len);
+    }
+    if (vring_is_open(&q->ring))
+        queue_notify(q);
+}
+
+/* Go over to the newest mapping of the same memory.  Only what was given up
+ * is in flight. */
+static void move_map(struct queue *q, uint32_t epoch)
+{
+    if ((q->cfg.flags & VRING_CFG_STARTED) && q->cfg.start_gen == q->start_gen)
+        attach(q, &q->cfg);
+    q->live = served(&q->cfg) && !q->broken && vring_is_open(&q->ring);
+    q->epoch = epoch;
+    atomic_store_explicit(&q->moved, epoch, memory_order_release);
+    device_tell_applied(q->dev);
+}
+
+/* Return: true when the ring is on the newest mapping. */
+static bool follow_epoch(struct queue *q)
+{
+    uint32_t epoch = atomic_load_explicit(&q->dev->epoch, memory_order_acquire);
+
+    if (epoch == q->epoch)
+        return true;
+    if (q->in_flight > q->n_cancel)
+        return false; /* the pool still works on the old one */
+    move_map(q, epoch);
+    return true;
+}
+
+/*
+ * Let what is in flight come to its end: the pool's requests are answered
+ * where they were asked, and nothing new is taken meanwhile.
+ * Return: false when the device is stopping.
+ */
+static bool wait_in_flight(struct queue *q)
+{
+    for (;;) {
+        if (follow_epoch(q))
+            answer_cancelled(q);
+        if (q->in_flight == 0)
+            return true;
+        if (atomic_load(&q->dev->stopping))
+            return false;
+        wait_wake(q);
+    }
+}
+
 bool queue_refresh(struct queue *q)
 {
-    while (vring_slot_changed(q->slot, q->seq)) {
+    for (;;) {
         struct vring_cfg cfg;
         uint64_t seq;
 
+        if (!follow_epoch(q)) {
+            if (!wait_in_flight(q))
+                return false;
+            continue;
+        }
+        answer_cancelled(q);
+        if (!vring_slot_changed(q->slot, q->seq))
+            return true;
         if (vring_slot_read(q->slot, &cfg, &seq) < 0) {
             log_limited(LOG_LEVEL_WARN,
                         "fuse: ring %u: its slot is being written without end",
@@ -208,12 +279,10 @@ bool queue_refresh(struct queue *q)
             return false;
         }
         if (q->in_flight > 0 && voids_in_flight(&q->cfg, &cfg)) {
-            wait_in_flight(q);
-            if (q->in_flight > 0)
-                return false; /* stopping */
-            continue;         /* the slot may have changed again */
+            if (!wait_in_flight(q))
+                return false;
+            continue; /* the slot may have changed again */
         }
         apply(q, &cfg, seq);
     }
-    return true;
 }

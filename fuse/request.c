@@ -202,8 +202,6 @@ static ssize_t move_file(struct request *r, const struct iovec *spans,
             got = pwritev2(fd, r->iov, cnt, off + (off_t)done, flags);
         else
             got = pwritev(fd, r->iov, cnt, off + (off_t)done);
-        if (got < 0 && errno == EINTR)
-            continue;
         if (got < 0)
             return done > 0 ? (ssize_t)done : -errno;
         done += (size_t)got;

@@ -24,7 +24,8 @@ void exec_fini(struct exec *x)
     request_fini(&x->r);
 }
 
-static void run(struct exec *x, uint32_t ring)
+/* Return: false when the thread was abandoned. */
+static bool run(struct exec *x, uint32_t ring)
 {
     struct request *r = &x->r;
     struct fuse_session *se;
@@ -32,27 +33,29 @@ static void run(struct exec *x, uint32_t ring)
     switch (r->hdr.opcode) {
     case FUSE_INIT:
         life_begin(x->life, r, ring);
-        return;
+        return true;
     case FUSE_DESTROY:
         life_end(x->life);
         request_send_error(r, 0);
-        return;
+        return true;
     case FUSE_INTERRUPT:
         /* No operation waits for anything yet that could be interrupted. */
         if (r->chain.writable_bytes >= sizeof(struct fuse_out_header))
             request_send_error(r, 0);
-        return;
+        return true;
     default:
         break;
     }
     se = life_enter(x->life, &x->pass, ring, &r->guest_attr_flags);
     if (!se) {
+        if (life_is_abandoned(&x->pass))
+            return false;
         if (!validate_no_reply(r->hdr.opcode))
             request_send_error(r, EIO); /* not mounted */
-        return;
+        return true;
     }
     session_process(se, r);
-    life_leave(&x->pass);
+    return life_leave(&x->pass);
 }
 
 static void refuse(struct request *r, int err)
@@ -88,9 +91,25 @@ int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
     PROBE3(req_validate, ring, r->hdr.opcode, ret);
     if (ret < 0)
         refuse(r, ret);
-    else
-        run(x, ring);
+    else if (!run(x, ring))
+        return SERVE_ABANDONED;
     PROBE3(req_reply, ring, head, r->hdr.opcode);
+    *used_len = r->used_len;
+    return 0;
+}
+
+int serve_cancelled(struct exec *x, const struct vring *v, uint16_t head,
+                    uint32_t *used_len)
+{
+    struct request *r = &x->r;
+    int ret = chain_walk(&r->chain, v, head);
+
+    if (ret < 0)
+        return ret;
+    if (request_load(r) == 0 && !validate_no_reply(r->hdr.opcode))
+        request_send_error(r, EINTR);
+    log_warn("fuse: %s: hung in the host's file system: answered with EINTR",
+             validate_opcode_name(r->hdr.opcode));
     *used_len = r->used_len;
     return 0;
 }

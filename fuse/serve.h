@@ -23,10 +23,21 @@ void exec_fini(struct exec *x);
  * @v: the ring, open and unchanged until this returns.
  * @used_len: out, for vring_push().
  * Context: @x's thread; for a pool worker this is not the ring's own.
- * Return: 0; -errno of chain_walk(): the ring is broken, nothing was done and
- * @head is not to be pushed.
+ * Return: 0; SERVE_ABANDONED: the thread was given up while the request hung
+ * (fuse/rescue.h), it has to end and may touch neither ring nor request;
+ * -errno of chain_walk(): the ring is broken, nothing was done and @head is
+ * not to be pushed.
  */
+#define SERVE_ABANDONED 1
 int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
                   uint16_t head, uint32_t *used_len);
+
+/**
+ * serve_cancelled() - answer, with EINTR, a request whose thread was given up.
+ * The request is read from guest memory once more.
+ * Return: 0 or -errno, as serve_request().
+ */
+int serve_cancelled(struct exec *x, const struct vring *v, uint16_t head,
+                    uint32_t *used_len);
 
 #endif

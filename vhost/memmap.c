@@ -2,6 +2,7 @@
 #include "vhost/memmap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,6 +33,7 @@ static void mapping_put(struct memmapping *m)
     if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return;
     munmap(m->base, m->len);
+    close(m->fd);
     free(m);
 }
 
@@ -52,6 +54,41 @@ void memmap_put(struct memmap *mm)
     free(mm);
 }
 
+/* @offset and @len are whole units of what the file maps in. */
+static struct memmapping *mapping_map(int fd, uint64_t offset, size_t len,
+                                      int *err)
+{
+    struct memmapping *m = calloc(1, sizeof(*m));
+
+    if (!m) {
+        *err = -ENOMEM;
+        return NULL;
+    }
+    m->len = len;
+    m->offset = offset;
+    m->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (m->fd < 0) {
+        *err = -errno;
+        goto fail_alloc;
+    }
+    m->base = mmap(NULL, len, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
+    if (m->base == MAP_FAILED) {
+        *err = -errno;
+        goto fail_fd;
+    }
+    /* A core dump of ours should not hold the guest's secrets. */
+    (void)madvise(m->base, len, MADV_DONTDUMP);
+    atomic_init(&m->refs, 1);
+    return m;
+
+fail_fd:
+    close(m->fd);
+fail_alloc:
+    free(m);
+    return NULL;
+}
+
 /*
  * Map a span of @fd.  The offset is rounded down and the length up to what
  * the file maps in: a huge page, where the memory is made of them, and
@@ -63,6 +100,7 @@ static int mapping_make(int fd, uint64_t offset, uint64_t size,
     uint64_t end, unit = (uint64_t)sysconf(_SC_PAGESIZE), lead, len;
     struct memmapping *m;
     struct stat st;
+    int ret;
 
     if (__builtin_add_overflow(offset, size, &end) || end > INT64_MAX)
         return -EINVAL;
@@ -81,21 +119,9 @@ static int mapping_make(int fd, uint64_t offset, uint64_t size,
         return -EINVAL;
     len &= ~(unit - 1);
 
-    m = calloc(1, sizeof(*m));
+    m = mapping_map(fd, offset - lead, len, &ret);
     if (!m)
-        return -ENOMEM;
-    m->len = len;
-    m->base = mmap(NULL, len, PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_NORESERVE, fd, (off_t)(offset - lead));
-    if (m->base == MAP_FAILED) {
-        int err = errno;
-
-        free(m);
-        return -err;
-    }
-    /* A core dump of ours should not hold the guest's secrets. */
-    (void)madvise(m->base, len, MADV_DONTDUMP);
-    atomic_init(&m->refs, 1);
+        return ret;
     *out = m;
     *va = (uint8_t *)m->base + lead;
     return 0;
@@ -176,6 +202,44 @@ int memmap_without(const struct memmap *old, uint32_t gen, uint64_t gpa,
     copy_regions(mm->r, old->r, at);
     copy_regions(mm->r + at, old->r + at + 1, old->n - at - 1);
     *map = mm;
+    return 0;
+}
+
+int memmap_remake(const struct memmap *old, struct memmap **map)
+{
+    struct memmap *mm = map_alloc(old->gen, old->n);
+    int ret;
+
+    if (!mm)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < old->n; i++) {
+        const struct memregion *r = &old->r[i];
+        const struct memmapping *m = r->mapping;
+
+        mm->r[i] = *r;
+        mm->r[i].mapping = mapping_map(m->fd, m->offset, m->len, &ret);
+        if (!mm->r[i].mapping) {
+            mm->n = i;
+            memmap_put(mm);
+            return ret;
+        }
+        mm->r[i].va = (uint8_t *)mm->r[i].mapping->base +
+                      (r->va - (const uint8_t *)m->base);
+    }
+    *map = mm;
+    return 0;
+}
+
+int memmap_fence(struct memmap *mm)
+{
+    for (uint32_t i = 0; i < mm->n; i++) {
+        const struct memmapping *m = mm->r[i].mapping;
+
+        if (mmap(m->base, m->len, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+                 0) == MAP_FAILED)
+            return -errno;
+    }
     return 0;
 }
 

@@ -23,6 +23,8 @@ struct memmapping {
     _Atomic uint32_t refs;
     void *base;
     size_t len;
+    uint64_t offset; /* of @base in @fd, bytes */
+    int fd;          /* a copy of our own, for memmap_remake() */
 };
 
 /* Sorted by gpa, without overlap.  Immutable. */
@@ -66,6 +68,23 @@ int memmap_with(const struct memmap *old, uint32_t gen, uint64_t gpa,
  */
 int memmap_without(const struct memmap *old, uint32_t gen, uint64_t gpa,
                    uint64_t size, struct memmap **map);
+
+/**
+ * memmap_remake() - the same table at other host addresses.
+ * @map: out, one reference; same generation, nothing shared with @old.
+ * Return: 0 or -errno; the table is not changed.
+ */
+int memmap_remake(const struct memmap *old, struct memmap **map);
+
+/**
+ * memmap_fence() - cut a table off from the guest.
+ * Every address of it stays valid and becomes private memory of ours.  A
+ * system call that still holds such an address writes where nobody looks.
+ * Not for pages pinned already by direct I/O: those reach the guest.
+ * Context: nobody serves requests from @mm any more.
+ * Return: 0 or -errno: then the guest may still be written to.
+ */
+int memmap_fence(struct memmap *mm);
 
 struct memmap *memmap_get(struct memmap *mm);
 /* Drop a reference; NULL is fine. */

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/lib/daemon.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -22,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/lib/proc.h"
 #include "tests/lib/tap.h"
 
 #define READY_LINE  "Waiting for vhost-user socket connection"
@@ -52,95 +51,15 @@ struct daemon {
 static struct daemon *alive[DAEMONS_MAX];
 static bool prepared;
 
-static int open_pidfd(pid_t pid)
-{
-    return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-static int rm_one(const char *path, const struct stat *st, int type,
-                  struct FTW *ftw)
-{
-    (void)st;
-    (void)ftw;
-    return type == FTW_DP || type == FTW_D ? rmdir(path) : unlink(path);
-}
-
-static void rm_tree(const char *path)
-{
-    nftw(path, rm_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
-
-/* Parent of a process, 0 when it is gone. */
-static pid_t parent_of(pid_t pid)
-{
-    char path[64], buf[512], *p;
-    ssize_t n;
-    int ppid = 0, fd;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n <= 0)
-        return 0;
-    buf[n] = '\0';
-    /* The name in parentheses may hold anything, so look from its end. */
-    p = strrchr(buf, ')');
-    if (!p || sscanf(p + 1, " %*c %d", &ppid) != 1)
-        return 0;
-    return ppid;
-}
-
-/* Add every process whose parent is @root or is in @pids already. */
-static size_t add_children(pid_t root, pid_t *pids, size_t n, size_t max)
-{
-    DIR *proc = opendir("/proc");
-    struct dirent *e;
-
-    while (proc && (e = readdir(proc))) {
-        pid_t pid = (pid_t)atoi(e->d_name), ppid;
-        bool below, known = false;
-
-        if (pid <= 0 || n >= max)
-            continue;
-        ppid = parent_of(pid);
-        below = ppid == root;
-        for (size_t i = 0; i < n; i++) {
-            below = below || ppid == pids[i];
-            known = known || pid == pids[i];
-        }
-        if (below && !known)
-            pids[n++] = pid;
-    }
-    if (proc)
-        closedir(proc);
-    return n;
-}
-
-static size_t descendants(pid_t root, pid_t *pids, size_t max)
-{
-    size_t n = 0, before;
-
-    /* Numbers wrap, so a child may come before its parent: go on until a
-     * round finds nothing new. */
-    do {
-        before = n;
-        n = add_children(root, pids, n, max);
-    } while (n > before);
-    return n;
-}
-
 size_t daemon_roles(const struct daemon *d, pid_t *pids, size_t max)
 {
-    return descendants(d->pid, pids, max);
+    return proc_descendants(d->pid, pids, max);
 }
 
 static void kill_tree(struct daemon *d)
 {
     pid_t pids[64];
-    size_t n = d->reaped ? 0 : descendants(d->pid, pids, 64);
+    size_t n = d->reaped ? 0 : proc_descendants(d->pid, pids, 64);
 
     if (!d->reaped)
         kill(d->pid, SIGKILL);
@@ -154,7 +73,7 @@ static void clean_at_exit(void)
         if (!alive[i])
             continue;
         kill_tree(alive[i]);
-        rm_tree(alive[i]->dir);
+        proc_remove_tree(alive[i]->dir);
     }
 }
 
@@ -340,7 +259,7 @@ static void spawn(struct daemon *d, const struct daemon_opts *o, int log_fd,
     d->pid = fork();
     if (d->pid == 0)
         run_child(o, (char **)(uintptr_t)argv, log_fd, listen_fd, me);
-    d->pidfd = d->pid > 0 ? open_pidfd(d->pid) : -1;
+    d->pidfd = d->pid > 0 ? proc_pidfd(d->pid) : -1;
     if (d->pidfd >= 0)
         fcntl(d->pidfd, F_SETFD, FD_CLOEXEC);
 }
@@ -352,7 +271,7 @@ static void free_daemon(struct daemon *d)
             alive[i] = NULL;
     }
     if (d->dir[0])
-        rm_tree(d->dir);
+        proc_remove_tree(d->dir);
     if (d->pidfd >= 0)
         close(d->pidfd);
     pthread_mutex_destroy(&d->lock);
@@ -464,15 +383,15 @@ static bool is_daemon(pid_t pid)
 static size_t end_strays(int timeout_ms)
 {
     pid_t pids[64];
-    size_t n = add_children(getpid(), pids, 0, 64), strays = 0;
+    size_t n = proc_add_children(getpid(), pids, 0, 64), strays = 0;
 
     for (size_t i = 0; i < n; i++) {
         struct pollfd p = { .events = POLLIN };
 
         /* Only children of our own: deeper ones belong to someone alive. */
-        if (is_daemon(pids[i]) || parent_of(pids[i]) != getpid())
+        if (is_daemon(pids[i]) || proc_parent(pids[i]) != getpid())
             continue;
-        p.fd = open_pidfd(pids[i]);
+        p.fd = proc_pidfd(pids[i]);
         if (p.fd < 0)
             continue;
         if (poll(&p, 1, timeout_ms) == 0) {

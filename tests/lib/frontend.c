@@ -162,11 +162,11 @@ static int recv_reply(struct frontend *fe, uint32_t request, struct fe_msg *m)
 int fe_set(struct frontend *fe, uint32_t request, const void *payload,
            size_t len, const int *fds, int nfds, bool ack)
 {
-    bool wait = (ack || fe->ack_all) &&
-                (fe->proto_acked & BIT64(FE_PF_REPLY_ACK));
+    bool wait =
+        (ack || fe->ack_all) && (fe->proto_acked & BIT64(FE_PF_REPLY_ACK));
     struct fe_msg m;
-    int ret = fe_send(fe, request, wait ? FE_NEED_REPLY : 0, payload, len, fds,
-                      nfds);
+    int ret =
+        fe_send(fe, request, wait ? FE_NEED_REPLY : 0, payload, len, fds, nfds);
 
     if (ret < 0 || !wait)
         return ret;

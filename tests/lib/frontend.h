@@ -59,24 +59,24 @@ enum fe_request {
     FE_END = 50, /* beyond all that are known */
 };
 
-#define FE_VERSION      0x1u
-#define FE_REPLY        0x4u
-#define FE_NEED_REPLY   0x8u
-#define FE_VRING_NOFD   0x100u
-#define FE_PAYLOAD_MAX  4096
-#define FE_FDS_MAX      16
+#define FE_VERSION     0x1u
+#define FE_REPLY       0x4u
+#define FE_NEED_REPLY  0x8u
+#define FE_VRING_NOFD  0x100u
+#define FE_PAYLOAD_MAX 4096
+#define FE_FDS_MAX     16
 
 /* Protocol features, bit numbers. */
-#define FE_PF_MQ            0
-#define FE_PF_LOG_SHMFD     1
-#define FE_PF_REPLY_ACK     3
-#define FE_PF_BACKEND_REQ   5
-#define FE_PF_CONFIG        9
-#define FE_PF_INFLIGHT      12
-#define FE_PF_RESET_DEVICE  13
-#define FE_PF_INBAND        14
-#define FE_PF_MEM_SLOTS     15
-#define FE_PF_STATUS        16
+#define FE_PF_MQ           0
+#define FE_PF_LOG_SHMFD    1
+#define FE_PF_REPLY_ACK    3
+#define FE_PF_BACKEND_REQ  5
+#define FE_PF_CONFIG       9
+#define FE_PF_INFLIGHT     12
+#define FE_PF_RESET_DEVICE 13
+#define FE_PF_INBAND       14
+#define FE_PF_MEM_SLOTS    15
+#define FE_PF_STATUS       16
 
 /* Device features, bit numbers. */
 #define FE_F_NOTIFY_ON_EMPTY   24

@@ -281,8 +281,8 @@ int fc_rename(struct guest_queue *q, uint64_t dir, const char *name,
     return fm_call(q, &m);
 }
 
-int fc_simple(struct guest_queue *q, uint32_t op, uint64_t node,
-              const void *in, size_t len)
+int fc_simple(struct guest_queue *q, uint32_t op, uint64_t node, const void *in,
+              size_t len)
 {
     struct fm m;
     int ret;

@@ -24,8 +24,8 @@ static bool begin(struct vm *vm, const char *const *args)
 
 static void the_configuration_space_names_tag_and_queues(void)
 {
-    static const char *const args[] = { "--tag", "a tag", "--num-request-queues",
-                                        "3", NULL };
+    static const char *const args[] = { "--tag", "a tag",
+                                        "--num-request-queues", "3", NULL };
     uint8_t want[CONFIG_BYTES] = "a tag", got[64];
     struct vm vm;
     uint32_t n = htole32(3);
@@ -169,8 +169,7 @@ static void features_without_version_1_are_not_ok(void)
 
     if (begin(&vm, NULL)) {
         uint64_t f = vm.fe.acked & ~BIT64(FE_F_VERSION_1);
-        int ret = fe_set(&vm.fe, FE_SET_FEATURES, &f, sizeof(f), NULL, 0,
-                         true);
+        int ret = fe_set(&vm.fe, FE_SET_FEATURES, &f, sizeof(f), NULL, 0, true);
 
         /* Refused at once, or by FEATURES_OK that does not read back. */
         if (ret == 0) {

@@ -33,9 +33,9 @@ VM_TEST(attributes_are_set_one_by_one, NULL)
              0, "mode");
     same_as_host(vm, &a.attr, "f");
     CHECK_EQ(a.attr.mode, S_IFREG | 0751, "");
-    CHECK_EQ(set(q, e.nodeid, FATTR_SIZE,
-                 (struct fuse_setattr_in){ .size = 4 }, &a),
-             0, "shorter");
+    CHECK_EQ(
+        set(q, e.nodeid, FATTR_SIZE, (struct fuse_setattr_in){ .size = 4 }, &a),
+        0, "shorter");
     CHECK_EQ(a.attr.size, 4, "");
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDWR, &f), 0, "");
     CHECK_EQ(set(q, e.nodeid, FATTR_SIZE | FATTR_FH,
@@ -87,15 +87,15 @@ VM_TEST(owners_are_set, NULL)
              0, "both");
     same_as_host(vm, &a.attr, "f");
     CHECK_EQ(a.attr.uid, 1234, "");
-    CHECK_EQ(set(q, e.nodeid, FATTR_GID,
-                 (struct fuse_setattr_in){ .gid = 1 }, &a),
-             0, "one");
+    CHECK_EQ(
+        set(q, e.nodeid, FATTR_GID, (struct fuse_setattr_in){ .gid = 1 }, &a),
+        0, "one");
     CHECK_EQ(a.attr.uid, 1234, "the other stays");
     CHECK_EQ(a.attr.gid, 1, "");
     CHECK_EQ(fc_lookup(q, FC_ROOT, "l", &e), 0, "");
-    CHECK_EQ(set(q, e.nodeid, FATTR_UID,
-                 (struct fuse_setattr_in){ .uid = 7 }, &a),
-             0, "a symlink's own");
+    CHECK_EQ(
+        set(q, e.nodeid, FATTR_UID, (struct fuse_setattr_in){ .uid = 7 }, &a),
+        0, "a symlink's own");
     same_as_host(vm, &a.attr, "l");
     CHECK_EQ(a.attr.uid, 7, "");
     CHECK_EQ(set(q, e.nodeid, FATTR_MTIME,
@@ -276,8 +276,8 @@ VM_TEST(xattrs_are_kept_with_the_option, &with_xattr)
     CHECK_MEM(v, "guest", 5, "");
     CHECK_EQ(set_xattr(q, e.nodeid, "user.g", "x", 1, XATTR_CREATE), -EEXIST,
              "");
-    CHECK_EQ(set_xattr(q, e.nodeid, "user.n", "x", 1, XATTR_REPLACE),
-             -ENODATA, "");
+    CHECK_EQ(set_xattr(q, e.nodeid, "user.n", "x", 1, XATTR_REPLACE), -ENODATA,
+             "");
     CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 0, &m), 0, "");
     memcpy(&len, m.out, sizeof(len));
     CHECK_EQ(len.size, 4, "its length");
@@ -286,17 +286,15 @@ VM_TEST(xattrs_are_kept_with_the_option, &with_xattr)
     CHECK_MEM(m.out, "host", 4, "");
     CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 2, &m), -ERANGE,
              "");
-    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.no", 64, &m),
-             -ENODATA, "");
+    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.no", 64, &m), -ENODATA,
+             "");
     CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 256, &m), 0, "");
     CHECK(memmem(m.out, m.out_len, "user.h", 7) != NULL, "listed");
     CHECK(memmem(m.out, m.out_len, "user.g", 7) != NULL, "listed");
     CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 0, &m), 0, "");
-    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 3, &m), -ERANGE,
-             "");
+    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 3, &m), -ERANGE, "");
     CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, e.nodeid, "user.g"), 0, "");
-    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, e.nodeid, "user.g"), -ENODATA,
-             "");
+    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, e.nodeid, "user.g"), -ENODATA, "");
 }
 
 VM_TEST(xattrs_are_unknown_without_the_option, NULL)
@@ -307,8 +305,7 @@ VM_TEST(xattrs_are_unknown_without_the_option, NULL)
     CHECK_EQ(set_xattr(q, FC_ROOT, "user.g", "guest", 5, 0), -ENOSYS, "");
     CHECK_EQ(get_xattr(q, FUSE_GETXATTR, FC_ROOT, "user.h", 64, &m), -ENOSYS,
              "");
-    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, FC_ROOT, NULL, 64, &m), -ENOSYS,
-             "");
+    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, FC_ROOT, NULL, 64, &m), -ENOSYS, "");
     CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, FC_ROOT, "user.g"), -ENOSYS, "");
 }
 

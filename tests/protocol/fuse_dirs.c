@@ -102,9 +102,9 @@ static void list_with(struct vm *vm, struct guest_queue *q, uint32_t op,
 
     CHECK_EQ(fc_open(q, FUSE_OPENDIR, FC_ROOT, 0, &f), 0, "OPENDIR");
     while (len > 0 && rounds++ < 3 * MANY) {
-        if (!CHECK_EQ(fc_readdir(q, op, FC_ROOT, f.fh, s.last_off, size, &p,
-                                 &len),
-                      0, "READDIR"))
+        if (!CHECK_EQ(
+                fc_readdir(q, op, FC_ROOT, f.fh, s.last_off, size, &p, &len), 0,
+                "READDIR"))
             break;
         /* Forgets go another way: the reply is still being read. */
         if (parse(p, len, op == FUSE_READDIRPLUS, &s, vm, &vm->q[0]) < 0)
@@ -211,16 +211,16 @@ VM_TEST(a_directory_can_be_read_from_anywhere_again, NULL)
     check_all(&s, 1);
     again.last_off = middle;
     len = 1;
-    while (len > 0 && fc_readdir(q, FUSE_READDIR, FC_ROOT, f.fh,
-                                 again.last_off, 32768, &p, &len) == 0) {
+    while (len > 0 && fc_readdir(q, FUSE_READDIR, FC_ROOT, f.fh, again.last_off,
+                                 32768, &p, &len) == 0) {
         n = parse(p, len, false, &again, vm, NULL);
         total += n;
     }
     CHECK(total == MANY || total == MANY + 2, "the first part and the rest");
     again = (struct seen){ 0 };
     len = 1;
-    while (len > 0 && fc_readdir(q, FUSE_READDIR, FC_ROOT, f.fh,
-                                 again.last_off, 32768, &p, &len) == 0)
+    while (len > 0 && fc_readdir(q, FUSE_READDIR, FC_ROOT, f.fh, again.last_off,
+                                 32768, &p, &len) == 0)
         parse(p, len, false, &again, vm, NULL);
     check_all(&again, 1);
 }
@@ -247,8 +247,7 @@ VM_TEST(offsets_and_handles_that_are_none_do_no_harm, NULL)
     }
     CHECK_EQ(fc_lookup(q, FC_ROOT, "f1", &e), 0, "");
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDWR, &file), 0, "");
-    CHECK(fc_readdir(q, FUSE_READDIR, e.nodeid, file.fh, 0, 4096, &p, &len) <
-              0,
+    CHECK(fc_readdir(q, FUSE_READDIR, e.nodeid, file.fh, 0, 4096, &p, &len) < 0,
           "a file is no directory");
     CHECK(fc_read(q, FC_ROOT, f.fh, 0, 4096, &data, &len) < 0,
           "a directory is no file");
@@ -267,8 +266,7 @@ VM_TEST(directories_are_synced, NULL)
     in.fsync_flags = FUSE_FSYNC_FDATASYNC;
     CHECK_EQ(fc_simple(q, FUSE_FSYNCDIR, FC_ROOT, &in, sizeof(in)), 0, "");
     in.fh ^= 0x1234567;
-    CHECK_EQ(fc_simple(q, FUSE_FSYNCDIR, FC_ROOT, &in, sizeof(in)), -EBADF,
-             "");
+    CHECK_EQ(fc_simple(q, FUSE_FSYNCDIR, FC_ROOT, &in, sizeof(in)), -EBADF, "");
 }
 
 TAP_MAIN(TEST(readdir_lists_every_name_once),

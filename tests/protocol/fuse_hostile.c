@@ -30,11 +30,26 @@ static int raw(struct guest_queue *q, uint32_t op, uint64_t node,
 
 VM_TEST(unknown_opcodes_are_enosys, NULL)
 {
-    static const uint32_t ops[] = {
-        7, FUSE_GETLK, FUSE_SETLK, FUSE_SETLKW, FUSE_BMAP, FUSE_IOCTL,
-        FUSE_POLL, FUSE_SETUPMAPPING, FUSE_REMOVEMAPPING, FUSE_SYNCFS, 51,
-        52, 53, 54, 99, 4095, 4096, 65536, 1u << 31, UINT32_MAX
-    };
+    static const uint32_t ops[] = { 7,
+                                    FUSE_GETLK,
+                                    FUSE_SETLK,
+                                    FUSE_SETLKW,
+                                    FUSE_BMAP,
+                                    FUSE_IOCTL,
+                                    FUSE_POLL,
+                                    FUSE_SETUPMAPPING,
+                                    FUSE_REMOVEMAPPING,
+                                    FUSE_SYNCFS,
+                                    51,
+                                    52,
+                                    53,
+                                    54,
+                                    99,
+                                    4095,
+                                    4096,
+                                    65536,
+                                    1u << 31,
+                                    UINT32_MAX };
     uint8_t body[256] = { 0 };
 
     for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
@@ -79,20 +94,16 @@ VM_TEST(headers_that_lie_about_their_length_are_refused, NULL)
         const char *why;
         uint32_t claim;
     } rows[] = {
-        { "shorter than a header", 39 },
-        { "a header and no arguments", 40 },
-        { "one byte short", 55 },
-        { "one byte more than there is", 57 },
-        { "a page more", 4152 },
-        { "4 GiB", UINT32_MAX },
-        { "2 GiB", 1u << 31 },
-        { "1", 1 },
+        { "shorter than a header", 39 }, { "a header and no arguments", 40 },
+        { "one byte short", 55 },        { "one byte more than there is", 57 },
+        { "a page more", 4152 },         { "4 GiB", UINT32_MAX },
+        { "2 GiB", 1u << 31 },           { "1", 1 },
     };
     struct fuse_getattr_in in = { 0 };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        int ret = raw(q, FUSE_GETATTR, FC_ROOT, &in, sizeof(in),
-                      rows[i].claim, sizeof(struct fuse_attr_out));
+        int ret = raw(q, FUSE_GETATTR, FC_ROOT, &in, sizeof(in), rows[i].claim,
+                      sizeof(struct fuse_attr_out));
 
         CHECK(ret < 0 || ret == FM_EMPTY, rows[i].why);
     }

@@ -77,9 +77,9 @@ static void one_mib(struct vm *vm, struct guest_queue *q, bool indirect,
     struct fm m;
 
     fill_pattern(want, MIB, indirect ? 5 : 6);
-    if (CHECK_EQ(fc_create(q, NULL, FC_ROOT, "big", O_RDWR | O_TRUNC, 0644,
-                           &e, &f),
-                 0, "")) {
+    if (CHECK_EQ(
+            fc_create(q, NULL, FC_ROOT, "big", O_RDWR | O_TRUNC, 0644, &e, &f),
+            0, "")) {
         struct fuse_write_in w = { .fh = f.fh, .size = MIB };
         struct fuse_read_in r = { .fh = f.fh, .size = MIB };
 
@@ -262,15 +262,14 @@ VM_TEST(open_flags_mean_what_they_say, NULL)
     CHECK_EQ(f.open_flags, 0, "cache=auto has none");
     CHECK_EQ(fc_write(q, e.nodeid, f.fh, 0, "x", 1, &n), -EBADF, "O_RDONLY");
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_WRONLY, &f), 0, "");
-    CHECK_EQ(fc_read(q, e.nodeid, f.fh, 0, 4, &data, &len), -EBADF,
-             "O_WRONLY");
+    CHECK_EQ(fc_read(q, e.nodeid, f.fh, 0, 4, &data, &len), -EBADF, "O_WRONLY");
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_WRONLY | O_TRUNC, &f), 0, "");
     CHECK_EQ(host_size(vm, "f"), 0, "O_TRUNC");
     /* O_DIRECT goes, or this would need an aligned buffer. */
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDWR | O_DIRECT, &f), 0, "");
     CHECK_EQ(fc_write(q, e.nodeid, f.fh, 3, "xyz", 3, &n), 0, "O_DIRECT");
-    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDWR | O_CREAT | O_EXCL, &f),
-             0, "neither is the host's business");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDWR | O_CREAT | O_EXCL, &f), 0,
+             "neither is the host's business");
     CHECK_EQ(fc_open(q, FUSE_OPEN, FC_ROOT, O_RDWR, &f), -EISDIR, "");
     CHECK(fc_open(q, FUSE_OPENDIR, e.nodeid, 0, &f) == -ENOTDIR, "");
 }

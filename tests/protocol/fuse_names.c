@@ -96,8 +96,7 @@ VM_TEST(names_that_are_none_are_refused, NULL)
         CHECK(fc_mkdir(q, NULL, FC_ROOT, n, 0755, &e) < 0, rows[i].why);
         CHECK(fc_mknod(q, NULL, FC_ROOT, n, S_IFREG, 0, &e) < 0, rows[i].why);
         CHECK(fc_symlink(q, NULL, FC_ROOT, n, "t", &e) < 0, rows[i].why);
-        CHECK(fc_create(q, NULL, FC_ROOT, n, 2, 0644, &e, &f) < 0,
-              rows[i].why);
+        CHECK(fc_create(q, NULL, FC_ROOT, n, 2, 0644, &e, &f) < 0, rows[i].why);
         CHECK(fc_link(q, d.nodeid, FC_ROOT, n, &e) < 0, rows[i].why);
         CHECK(fc_remove(q, FUSE_UNLINK, FC_ROOT, n) < 0, rows[i].why);
         CHECK(fc_remove(q, FUSE_RMDIR, FC_ROOT, n) < 0, rows[i].why);
@@ -267,8 +266,7 @@ VM_TEST(names_move_and_replace, NULL)
              "EXCHANGE");
     CHECK_EQ(host_read(vm, "b", b, 2), 1, "");
     CHECK_EQ(b[0], 'c', "");
-    CHECK_EQ(fc_rename(q, FC_ROOT, "b", FC_ROOT, "n", RENAME_NOREPLACE), 0,
-             "");
+    CHECK_EQ(fc_rename(q, FC_ROOT, "b", FC_ROOT, "n", RENAME_NOREPLACE), 0, "");
     CHECK(host_is(vm, "n", S_IFREG), "");
     CHECK(fc_rename(q, FC_ROOT, "n", FC_ROOT, "c", 0x80) < 0, "no such flag");
     CHECK_EQ(fc_rename(q, FC_ROOT, "n", FC_ROOT, "d", 0), -EISDIR, "");
@@ -300,8 +298,7 @@ TAP_MAIN(TEST(lookup_tells_what_the_host_has),
          TEST(the_same_file_has_the_same_node),
          TEST(names_that_are_none_are_refused),
          TEST(long_names_are_taken_to_255_bytes),
-         TEST(missing_names_are_enoent),
-         TEST(directories_are_made_and_removed),
+         TEST(missing_names_are_enoent), TEST(directories_are_made_and_removed),
          TEST(nodes_of_every_kind_are_made),
          TEST(special_files_are_never_opened),
          TEST(symlinks_are_made_read_and_not_followed),

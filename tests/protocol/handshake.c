@@ -112,8 +112,7 @@ static void every_message_is_acknowledged_when_asked(void)
         fe->ack_all = true;
         CHECK_EQ(fe_get_u64(fe, FE_GET_FEATURES, &v), 0, "GET_FEATURES");
         CHECK_EQ(v, fe->features, "the same features twice");
-        CHECK_EQ(fe_set_u64(fe, FE_SET_FEATURES, fe->acked), 0,
-                 "SET_FEATURES");
+        CHECK_EQ(fe_set_u64(fe, FE_SET_FEATURES, fe->acked), 0, "SET_FEATURES");
         CHECK_EQ(fe_get_u64(fe, FE_GET_PROTOCOL_FEATURES, &v), 0,
                  "GET_PROTOCOL_FEATURES");
         CHECK_EQ(fe_set_u64(fe, FE_SET_PROTOCOL_FEATURES, fe->proto_acked), 0,
@@ -203,9 +202,9 @@ static void the_log_can_be_set_and_replaced(void)
             int fd = memfd_create("log", MFD_CLOEXEC);
 
             CHECK_EQ(ftruncate(fd, 4096 + 65536), 0, "a log of its size");
-            CHECK_EQ(fe_send(&vm.fe, FE_SET_LOG_BASE, 0, &log, sizeof(log),
-                             &fd, 1),
-                     0, "SET_LOG_BASE");
+            CHECK_EQ(
+                fe_send(&vm.fe, FE_SET_LOG_BASE, 0, &log, sizeof(log), &fd, 1),
+                0, "SET_LOG_BASE");
             CHECK_EQ(fe_recv(&vm.fe, &m), 0, "SET_LOG_BASE has a reply");
             CHECK_EQ(m.h.request, FE_SET_LOG_BASE, "to it");
             close(fd);
@@ -230,8 +229,12 @@ static void a_reset_device_can_be_set_up_again(void)
         CHECK_EQ(fc_mkdir(&vm.q[1], NULL, FC_ROOT, "d", 0755, &e), 0, "");
         CHECK_EQ(fe_set(&vm.fe, FE_RESET_DEVICE, NULL, 0, NULL, 0, true), 0,
                  "RESET_DEVICE");
-        for (unsigned int i = 0; i < vm.n; i++)
+        /* Of the rings nothing is left, the memory stays. */
+        for (unsigned int i = 0; i < vm.n; i++) {
             guest_queue_reset(&vm.q[i], 0);
+            fe_set_fd(&vm.fe, FE_SET_VRING_CALL, i, vm.q[i].call_fd);
+            fe_set_fd(&vm.fe, FE_SET_VRING_ERR, i, vm.q[i].err_fd);
+        }
         CHECK_EQ(fe_set_u64(&vm.fe, FE_SET_FEATURES, vm.fe.acked), 0, "");
         vm_rings_start(&vm);
         CHECK_EQ(fc_init(&vm.q[1], 0, NULL), 0, "INIT after the reset");

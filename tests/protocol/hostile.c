@@ -30,7 +30,7 @@ enum fd_kind {
 
 #define MIB (1u << 20)
 /* Where nothing of the guest's memory is. */
-#define FAR ((uint64_t)1 << 40)
+#define FAR               ((uint64_t)1 << 40)
 #define STATE(index, num) ((uint64_t)(num) << 32 | (index))
 
 struct row {
@@ -41,9 +41,9 @@ struct row {
     uint64_t w[10];
     int nfds;
     enum fd_kind kind;
-    uint32_t claim;   /* size in the header, when not @bytes */
-    uint32_t flags;   /* in the header, when not the right ones */
-    bool must_close;  /* a reply can not say no */
+    uint32_t claim;  /* size in the header, when not @bytes */
+    uint32_t flags;  /* in the header, when not the right ones */
+    bool must_close; /* a reply can not say no */
 };
 
 /* clang-format off */
@@ -365,8 +365,8 @@ static int start_elsewhere(struct vm *vm, int64_t desc, int64_t avail,
     if (ret == 0)
         ret = fe_set(&vm->fe, FE_SET_VRING_ADDR, &a, sizeof(a), NULL, 0, true);
     if (ret == 0)
-        ret = fe_set(&vm->fe, FE_SET_VRING_KICK, &kick, 8, &q->kick_fd, 1,
-                     true);
+        ret =
+            fe_set(&vm->fe, FE_SET_VRING_KICK, &kick, 8, &q->kick_fd, 1, true);
     return ret < 0 ? ret : fe_ring_enable(&vm->fe, q, true);
 }
 

@@ -22,7 +22,8 @@ static void a_disconnect_ends_it_with_0_and_no_socket(void)
         snprintf(sock, sizeof(sock), "%s", daemon_socket(vm.d));
         vm_alive(&vm, 1);
         fe_close(&vm.fe);
-        CHECK(daemon_wait_log(vm.d, "Client disconnected, shutting down"), "it says so");
+        CHECK(daemon_wait_log(vm.d, "Client disconnected, shutting down"),
+              "it says so");
     }
     /* The directory goes with the daemon, so look before that. */
     CHECK(daemon_wait_gone(vm.d), "it ends");

@@ -154,12 +154,13 @@ static void a_bad_chain_breaks_hiprio_only(void)
 static void indirect_chains_need_their_feature(void)
 {
     struct vm_opts o = { .queues = 3,
-                         .features = VM_RING_FEATURES &
-                                     ~BIT64(FE_F_INDIRECT) };
-    static const struct fault f = {
-        "indirect, not negotiated", { { TABLE, 32, INDIR, 0 } }, 0,
-        { { BUF, 56, NEXT, 1 }, { BUF, 200, WRITE, 0 } }, 0
-    };
+                         .features = VM_RING_FEATURES & ~BIT64(FE_F_INDIRECT) };
+    static const struct fault f = { "indirect, not negotiated",
+                                    { { TABLE, 32, INDIR, 0 } },
+                                    0,
+                                    { { BUF, 56, NEXT, 1 },
+                                      { BUF, 200, WRITE, 0 } },
+                                    0 };
     struct vm vm;
 
     if (vm_start_fuse(&vm, &o)) {

@@ -100,8 +100,8 @@ static void sixty_four_queues_are_served_at_once(void)
  * the ring broke. */
 static int getattr_into(struct vm *vm, struct guest_queue *q, uint64_t gpa)
 {
-    const uint32_t len = sizeof(struct fuse_out_header) +
-                         sizeof(struct fuse_attr_out);
+    const uint32_t len =
+        sizeof(struct fuse_out_header) + sizeof(struct fuse_attr_out);
     struct fuse_in_header *h = guest_queue_buf(q, 4096);
     struct guest_seg segs[2] = { { q->buf_gpa, 56, false },
                                  { gpa, len, true } };
@@ -110,10 +110,9 @@ static int getattr_into(struct vm *vm, struct guest_queue *q, uint64_t gpa)
     uint32_t used;
 
     memset(h, 0, 56);
-    *h = (struct fuse_in_header){ .len = 56,
-                                  .opcode = FUSE_GETATTR,
-                                  .unique = 12345,
-                                  .nodeid = FC_ROOT };
+    *h = (struct fuse_in_header){
+        .len = 56, .opcode = FUSE_GETATTR, .unique = 12345, .nodeid = FC_ROOT
+    };
     CHECK(guest_add(q, segs, 2, false) >= 0, "");
     guest_publish(q);
     for (int left = DEADLINE_MS; left > 0; left -= 10) {
@@ -142,8 +141,7 @@ static void regions_come_and_go_under_load(void)
             CHECK_EQ(fe_add_region(&vm.fe, &vm.mem.r[at]), 0, "ADD_MEM_REG");
             CHECK_EQ(getattr_into(&vm, &vm.q[1], EXTRA_GPA + 4000), 0,
                      "new memory is there");
-            CHECK_EQ(fe_remove_region(&vm.fe, &vm.mem.r[at]), 0,
-                     "REM_MEM_REG");
+            CHECK_EQ(fe_remove_region(&vm.fe, &vm.mem.r[at]), 0, "REM_MEM_REG");
             guest_mem_pop(&vm.mem);
             vm_alive(&vm, 1);
         }
@@ -277,8 +275,7 @@ static size_t read_and_count(struct guest_queue *q,
     CHECK_EQ(fm_call(q, &m), 0, "READ");
     CHECK_EQ(m.out_len, READ_BYTES, "READ");
     *gpa = m.out_gpa;
-    return (m.out_gpa % GUEST_PAGE + m.used_len + GUEST_PAGE - 1) /
-           GUEST_PAGE;
+    return (m.out_gpa % GUEST_PAGE + m.used_len + GUEST_PAGE - 1) / GUEST_PAGE;
 }
 
 static void what_is_written_is_logged_and_no_more(void)

@@ -13,13 +13,11 @@ static bool make_guest(struct vm *vm, const struct vm_opts *o)
 {
     uint64_t high = o->mem_high ? o->mem_high : HIGH_MEM;
 
-    if (!CHECK_EQ(guest_mem_create(&vm->mem, LOW_MEM, high), 0,
-                  "guest memory"))
+    if (!CHECK_EQ(guest_mem_create(&vm->mem, LOW_MEM, high), 0, "guest memory"))
         return false;
     for (unsigned int i = 0; i < vm->n; i++) {
         if (!CHECK_EQ(guest_queue_create(&vm->q[i], &vm->mem, i,
-                                         o->size ? o->size : 128,
-                                         vm->features),
+                                         o->size ? o->size : 128, vm->features),
                       0, "a ring in guest memory"))
             return false;
         vm->q[i].unique = (uint64_t)i << 40;
@@ -69,7 +67,8 @@ bool vm_rings_stop(struct vm *vm)
         uint32_t base = 0;
 
         well = CHECK_EQ(fe_ring_stop(&vm->fe, &vm->q[i], &base), 0,
-                        "a ring stops") && well;
+                        "a ring stops") &&
+               well;
         guest_queue_reset(&vm->q[i], 0);
     }
     return well;
@@ -146,8 +145,7 @@ void host_write(const struct vm *vm, const char *name, const void *data,
     close(fd);
 }
 
-size_t host_read(const struct vm *vm, const char *name, void *data,
-                 size_t max)
+size_t host_read(const struct vm *vm, const char *name, void *data, size_t max)
 {
     int fd = open(daemon_path(vm->d, name), O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, data, max) : -1;

@@ -20,9 +20,9 @@
 #define VM_HIPRIO     0
 #define VM_REQ        1 /* the first request queue */
 
-#define VM_RING_FEATURES                                       \
-    (BIT64(FE_F_VERSION_1) | BIT64(FE_F_INDIRECT) |            \
-     BIT64(FE_F_EVENT_IDX) | BIT64(FE_F_PROTOCOL_FEATURES))
+#define VM_RING_FEATURES                                                       \
+    (BIT64(FE_F_VERSION_1) | BIT64(FE_F_INDIRECT) | BIT64(FE_F_EVENT_IDX) |    \
+     BIT64(FE_F_PROTOCOL_FEATURES))
 #define VM_PROTO ((uint64_t)~BIT64(FE_PF_CONFIG))
 
 /**
@@ -67,12 +67,12 @@ void vm_end(struct vm *vm);
 void vm_run(const struct vm_opts *opts,
             void (*body)(struct vm *vm, struct guest_queue *q));
 /* A test whose body has a session from the start: @opts as for vm_start(). */
-#define VM_TEST(name, opts)                                      \
-    static void name##_body(struct vm *vm, struct guest_queue *q); \
-    static void name(void)                                       \
-    {                                                            \
-        vm_run(opts, name##_body);                               \
-    }                                                            \
+#define VM_TEST(name, opts)                                                    \
+    static void name##_body(struct vm *vm, struct guest_queue *q);             \
+    static void name(void)                                                     \
+    {                                                                          \
+        vm_run(opts, name##_body);                                             \
+    }                                                                          \
     static void name##_body(struct vm *vm, struct guest_queue *q)
 
 /* Is FUSE still served on ring @i?  Asks for the root's attributes. */
@@ -88,8 +88,7 @@ static inline bool vm_refused(int ret)
 void host_write(const struct vm *vm, const char *name, const void *data,
                 size_t len);
 /* Return: bytes read, at most @max. */
-size_t host_read(const struct vm *vm, const char *name, void *data,
-                 size_t max);
+size_t host_read(const struct vm *vm, const char *name, void *data, size_t max);
 /* Does @a say what lstat(2) says of the share's @name? */
 bool same_as_host(const struct vm *vm, const struct fuse_attr *a,
                   const char *name);

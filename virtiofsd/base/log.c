@@ -179,18 +179,22 @@ static void relay_line(const char *line, size_t len)
  * another; only the end of what one read() returned may cut a line, which is
  * why what is left over is kept for the next call.
  */
+#define RELAY_READS_MAX 64
+
 int log_relay(int fd)
 {
     static char buf[8192];
     static size_t have;
     static int owner = -1;
-    ssize_t n;
+    ssize_t n = -1;
 
     if (owner != fd) {
         owner = fd;
         have = 0;
     }
-    for (;;) {
+    /* Bounded: a role that never stops writing may not keep the supervisor
+     * from its other duties. */
+    for (int reads = 0; reads < RELAY_READS_MAX; reads++) {
         size_t start = 0;
 
         n = read(fd, buf + have, sizeof(buf) - have);

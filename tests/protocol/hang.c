@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <dirent.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/protocol/hangfs.h"
+#include "tests/protocol/vm.h"
+
+/* Rings that are stopped while the host's file system does not answer. */
+
+struct scene {
+    char dir[32], sub[64];
+    struct hangfs *fs;
+    struct vm vm;
+    pid_t fuse; /* the request process */
+};
+
+/* The process below the daemon that has most threads. */
+static size_t count_threads(pid_t pid)
+{
+    char path[64];
+    size_t n = 0;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    d = opendir(path);
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static bool begin(struct scene *s, const struct vm_opts *opts)
+{
+    struct vm_opts o = *opts;
+    pid_t pids[8];
+    size_t n;
+
+    strcpy(s->dir, "/tmp/vfsd-hang-XXXXXX");
+    if (!needs_root())
+        return false;
+    if (unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        !mkdtemp(s->dir)) {
+        tap_skip("no mount namespace to be had");
+        return false;
+    }
+    snprintf(s->sub, sizeof(s->sub), "%s/hang", s->dir);
+    mkdir(s->sub, 0755);
+    s->fs = hangfs_mount(s->sub);
+    if (!s->fs) {
+        tap_skip("no FUSE to be had");
+        return false;
+    }
+    o.queues = 3;
+    o.d.share = s->dir;
+    if (!vm_start_fuse(&s->vm, &o))
+        return false;
+    n = daemon_roles(s->vm.d, pids, 8);
+    s->fuse = -1;
+    for (size_t i = 0; i < n && i < 8; i++) {
+        if (s->fuse < 0 || count_threads(pids[i]) > count_threads(s->fuse))
+            s->fuse = pids[i];
+    }
+    return CHECK(s->fuse > 0, "the request process");
+}
+
+static void end(struct scene *s)
+{
+    if (!s->fs)
+        return;
+    vm_end(&s->vm);
+    hangfs_end(s->fs);
+    rmdir(s->sub);
+    CHECK_EQ(rmdir(s->dir), 0, "nothing else in it");
+}
+
+/* Put @m on the ring; return when it hangs in the file system. */
+static void put_hanging(struct scene *s, struct guest_queue *q, struct fm *m)
+{
+    if (!CHECK(guest_queue_buf(q, fm_bytes(m)) != NULL, "guest memory"))
+        return;
+    CHECK_EQ(fm_put(q, m, 0), 0, "it fits");
+    guest_publish(q);
+    guest_kick(q);
+    CHECK(hangfs_wait_asked(s->fs), "it hangs");
+}
+
+/* Stop the ring on which @m hangs: @m comes back with EINTR, and first. */
+static void stop(struct scene *s, struct guest_queue *q, struct fm *m)
+{
+    uint16_t head;
+    uint32_t base = 0, used;
+
+    vm_alive(&s->vm, 2);
+    CHECK_EQ(fe_get_base(&s->vm.fe, q->idx, &base), 0, "the ring stops");
+    CHECK_EQ(base, q->avail_idx, "with nothing left on it");
+    if (CHECK(guest_take(q, &head, &used), "the request was answered before"))
+        CHECK_EQ(fm_reply(q, m, used), -EINTR, "as interrupted");
+    CHECK(!guest_take(q, &head, &used), "once");
+}
+
+static void start_again(struct scene *s, struct guest_queue *q)
+{
+    guest_queue_reset(q, 0);
+    CHECK_EQ(fe_ring_start(&s->vm.fe, q, 0), 0, "");
+    CHECK_EQ(fe_ring_enable(&s->vm.fe, q, true), 0, "");
+    vm_alive(&s->vm, 1);
+    vm_alive(&s->vm, 2);
+}
+
+/* A READ hangs for good: its thread is given up, and when the answer comes
+ * after all not a byte of it reaches the guest. */
+static void give_up(const struct vm_opts *opts)
+{
+    struct scene s = { .fs = NULL };
+    struct guest_queue *q = &s.vm.q[1];
+    struct fuse_read_in in = { .size = 4096 };
+    struct fuse_entry_out e;
+    struct fuse_open_out o;
+    struct fm m;
+    size_t before;
+    uint8_t *reply;
+
+    if (!begin(&s, opts))
+        goto out;
+    before = count_threads(s.fuse);
+    CHECK_EQ(fc_walk(q, "hang/file", &e), 0, "");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &o), 0, "");
+    in.fh = o.fh;
+    fm_init(&m, FUSE_READ, e.nodeid);
+    fm_add(&m, &in, sizeof(in));
+    m.room = in.size;
+    put_hanging(&s, q, &m);
+    stop(&s, q, &m);
+    CHECK_EQ(count_threads(s.fuse), before + 1, "one hangs, one is new");
+
+    reply = guest_at(&s.vm.mem, m.out_gpa, sizeof(m.oh) + in.size);
+    memset(reply, 0x5a, sizeof(m.oh) + in.size);
+    hangfs_answer(s.fs, 0xee);
+    for (int i = 0; i < DEADLINE_MS && count_threads(s.fuse) != before; i++)
+        usleep(1000);
+    CHECK_EQ(count_threads(s.fuse), before, "the old thread came to its end");
+    for (size_t i = 0; i < sizeof(m.oh) + in.size; i++) {
+        if (!CHECK_EQ(reply[i], 0x5a, "guest memory was left alone"))
+            break;
+    }
+    start_again(&s, q);
+out:
+    end(&s);
+}
+
+static void a_ring_stops_although_its_thread_hangs(void)
+{
+    give_up(&(struct vm_opts){ 0 });
+}
+
+static void a_ring_stops_although_the_pool_hangs(void)
+{
+    static const char *const args[] = { "--thread-pool-size=2", NULL };
+
+    give_up(&(struct vm_opts){ .d = { .args = args } });
+}
+
+static void what_can_be_interrupted_is(void)
+{
+    struct scene s = { .fs = NULL };
+    struct guest_queue *q = &s.vm.q[1];
+    struct fuse_entry_out e;
+    struct fm m;
+    size_t before;
+
+    if (!begin(&s, &(struct vm_opts){ 0 }))
+        goto out;
+    before = count_threads(s.fuse);
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "hang", &e), 0, "");
+    fm_init(&m, FUSE_LOOKUP, e.nodeid);
+    fm_add_name(&m, "slow");
+    m.room = sizeof(e);
+    put_hanging(&s, q, &m);
+    stop(&s, q, &m);
+    CHECK_EQ(count_threads(s.fuse), before, "no thread was given up");
+    start_again(&s, q);
+out:
+    end(&s);
+}
+
+TAP_MAIN(TEST(a_ring_stops_although_its_thread_hangs),
+         TEST(a_ring_stops_although_the_pool_hangs),
+         TEST(what_can_be_interrupted_is))
