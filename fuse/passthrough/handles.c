@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fuse/passthrough/closing.h"
+
 static struct pt_dir *new_dir(void)
 {
     struct pt_dir *d = malloc(sizeof(*d));
@@ -73,7 +75,7 @@ void pt_handle_put(struct pt_table *t, struct pt_handle *h)
 {
     if (!pt_slot_put(&h->slot))
         return;
-    close(h->fd);
+    pt_close(h->fd);
     h->fd = -1;
     free_dir(h->dir);
     h->dir = NULL;
@@ -107,8 +109,10 @@ void pt_handles_reset(struct pt_table *t)
     struct pt_handle *h;
     uint32_t idx = 0;
 
+    pt_closing_begin();
     while ((h = pt_table_next(t, &idx))) {
         close_pinned(t, h);
         pt_handle_put(t, h);
     }
+    pt_closing_end();
 }

@@ -81,7 +81,7 @@ int fuzz_fd(unsigned int kind)
     static int fds[FUZZ_FD_KINDS];
 
     if (fds[FUZZ_FD_MEMORY] == 0) {
-        fds[FUZZ_FD_MEMORY] = memory(F_SEAL_SHRINK);
+        fds[FUZZ_FD_MEMORY] = memory(F_SEAL_SHRINK | F_SEAL_GROW);
         fds[FUZZ_FD_EVENT] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         fds[FUZZ_FD_NULL] = open("/dev/null", O_RDWR | O_CLOEXEC);
         fds[FUZZ_FD_NO_READ] = memory(F_SEAL_SHRINK | F_SEAL_WRITE);

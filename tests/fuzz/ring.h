@@ -18,7 +18,7 @@
 #define RING_GPA   UINT64_C(0x100000)
 #define RING_BYTES UINT64_C(0x10000)
 #define BUF_GPA    UINT64_C(0x200000)
-#define BUF_BYTES  UINT64_C(0x18000) /* each of the two */
+#define BUF_BYTES  UINT64_C(0x20000) /* each of the two */
 #define ODD_GPA    UINT64_C(0x300000)
 #define ODD_BYTES  UINT64_C(0x1000)
 #define TOP_GPA    UINT64_C(0xffffffffffff0000)

@@ -23,10 +23,18 @@
 /* No descriptor has this number: the largest ring has 32768. */
 #define CHAIN_END UINT16_MAX
 
-static int add_region(struct guest_mem *m, int fd, uint64_t fd_off,
-                      uint64_t gpa, uint64_t size)
+/* Regions change under the lock; who looks for an address without it finds
+ * those which were there before its thread began. */
+static unsigned int regions(const struct guest_mem *m)
 {
-    struct guest_region *r = &m->r[m->n];
+    return __atomic_load_n(&m->n, __ATOMIC_ACQUIRE);
+}
+
+static int add_region(struct guest_mem *m, int fd, uint64_t fd_off,
+                      uint64_t gpa, uint64_t size, uint64_t used)
+{
+    unsigned int n = regions(m);
+    struct guest_region *r = &m->r[n];
     void *va;
 
     if (m->n == GUEST_REGIONS_MAX)
@@ -35,6 +43,7 @@ static int add_region(struct guest_mem *m, int fd, uint64_t fd_off,
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)fd_off);
     if (va == MAP_FAILED)
         return -errno;
+    pthread_mutex_lock(&m->lock);
     *r = (struct guest_region){
         .gpa = gpa,
         .size = size,
@@ -42,9 +51,11 @@ static int add_region(struct guest_mem *m, int fd, uint64_t fd_off,
         .fd_off = fd_off,
         .fd = fd,
         .va = va,
-        .used = gpa == 0 ? GUEST_PAGE : 0,
+        .used = used,
     };
-    return (int)m->n++;
+    __atomic_store_n(&m->n, n + 1, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&m->lock);
+    return (int)n;
 }
 
 int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high)
@@ -55,31 +66,33 @@ int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high)
     pthread_mutex_init(&m->lock, NULL);
     if (fd < 0 || ftruncate(fd, (off_t)(low + high)) < 0)
         return -errno;
-    ret = add_region(m, fd, 0, 0, low);
+    ret = add_region(m, fd, 0, 0, low, GUEST_PAGE);
     if (ret < 0 || high == 0)
         return ret;
     fd2 = dup(fd);
-    return fd2 < 0 ? -errno : MIN(add_region(m, fd2, low, HIGH_GPA, high), 0);
+    return fd2 < 0 ? -errno
+                   : MIN(add_region(m, fd2, low, HIGH_GPA, high, 0), 0);
 }
 
 int guest_mem_add(struct guest_mem *m, uint64_t gpa, uint64_t size)
 {
-    int fd = memfd_create("guest-more", MFD_CLOEXEC), at;
+    int fd = memfd_create("guest-more", MFD_CLOEXEC);
 
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
         return -errno;
-    at = add_region(m, fd, 0, gpa, size);
-    if (at >= 0)
-        m->r[at].used = size; /* it may go again, so nothing is to live there */
-    return at;
+    return add_region(m, fd, 0, gpa, size, size);
 }
 
 void guest_mem_pop(struct guest_mem *m)
 {
-    struct guest_region *r = &m->r[--m->n];
+    struct guest_region *r;
 
+    pthread_mutex_lock(&m->lock);
+    r = &m->r[m->n - 1];
     munmap(r->va, r->size);
     close(r->fd);
+    __atomic_store_n(&m->n, m->n - 1, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&m->lock);
 }
 
 void guest_mem_destroy(struct guest_mem *m)
@@ -89,34 +102,31 @@ void guest_mem_destroy(struct guest_mem *m)
     pthread_mutex_destroy(&m->lock);
 }
 
-static uint64_t alloc_in(struct guest_mem *m, struct guest_region *r,
-                         size_t size, size_t align)
+static uint64_t alloc_in(struct guest_region *r, size_t size, size_t align)
 {
-    uint64_t at, gpa = 0;
+    uint64_t at = (r->used + align - 1) & ~(uint64_t)(align - 1);
 
-    pthread_mutex_lock(&m->lock);
-    at = (r->used + align - 1) & ~(uint64_t)(align - 1);
-    if (at <= r->size && size <= r->size - at) {
-        r->used = at + size;
-        gpa = r->gpa + at;
-    }
-    pthread_mutex_unlock(&m->lock);
-    return gpa;
+    if (at > r->size || size > r->size - at)
+        return 0;
+    r->used = at + size;
+    return r->gpa + at;
 }
 
 uint64_t guest_alloc(struct guest_mem *m, size_t size, size_t align)
 {
     uint64_t gpa = 0;
 
+    pthread_mutex_lock(&m->lock);
     for (unsigned int i = m->n; i > 0 && !gpa; i--)
-        gpa = alloc_in(m, &m->r[i - 1], size, align);
+        gpa = alloc_in(&m->r[i - 1], size, align);
+    pthread_mutex_unlock(&m->lock);
     return gpa;
 }
 
 static const struct guest_region *region_of(const struct guest_mem *m,
                                             uint64_t gpa, size_t len)
 {
-    for (unsigned int i = 0; i < m->n; i++) {
+    for (unsigned int i = 0, n = regions(m); i < n; i++) {
         const struct guest_region *r = &m->r[i];
 
         if (gpa >= r->gpa && gpa - r->gpa <= r->size &&
@@ -300,9 +310,14 @@ int guest_add(struct guest_queue *q, const struct guest_seg *segs, size_t n,
     return head;
 }
 
+/*
+ * Each side stores its index and then reads the other's wish, or the other
+ * way round: sequentially consistent on all four words, or both could miss
+ * each other.  Not by fences, which ThreadSanitizer does not know.
+ */
 void guest_publish_quietly(struct guest_queue *q)
 {
-    __atomic_store_n(&q->avail->idx, q->avail_idx, __ATOMIC_RELEASE);
+    __atomic_store_n(&q->avail->idx, q->avail_idx, __ATOMIC_SEQ_CST);
 }
 
 void guest_kick(struct guest_queue *q)
@@ -319,15 +334,12 @@ void guest_publish(struct guest_queue *q)
     bool wanted;
 
     guest_publish_quietly(q);
-    /* The index first, then the device's wish; the device does it the other
-     * way round. */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (q->event_idx) {
         wanted =
-            vring_need_event(__atomic_load_n(avail_event(q), __ATOMIC_ACQUIRE),
+            vring_need_event(__atomic_load_n(avail_event(q), __ATOMIC_SEQ_CST),
                              q->avail_idx, q->kicked_idx);
     } else {
-        wanted = !(__atomic_load_n(&q->used->flags, __ATOMIC_ACQUIRE) &
+        wanted = !(__atomic_load_n(&q->used->flags, __ATOMIC_SEQ_CST) &
                    VRING_USED_F_NO_NOTIFY);
     }
     if (wanted)
@@ -342,7 +354,7 @@ static int take(struct guest_queue *q, uint16_t *head, uint32_t *len)
     uint32_t id;
     uint16_t i;
 
-    if (__atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE) == q->used_idx)
+    if (__atomic_load_n(&q->used->idx, __ATOMIC_SEQ_CST) == q->used_idx)
         return 0;
     e = &q->used->ring[q->used_idx & (q->size - 1)];
     id = e->id;
@@ -379,8 +391,7 @@ uint64_t guest_eventfd_wait(int fd, int timeout_ms)
 static int arm_and_take(struct guest_queue *q, uint16_t *head, uint32_t *len)
 {
     if (q->event_idx) {
-        __atomic_store_n(used_event(q), q->used_idx, __ATOMIC_RELEASE);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        __atomic_store_n(used_event(q), q->used_idx, __ATOMIC_SEQ_CST);
     }
     return take(q, head, len);
 }

@@ -47,8 +47,8 @@ mtype = { IPC_MEM_SET, IPC_RING_KICK, IPC_SYNC, IPC_SYNC_ALL, IPC_RESET };
 
 chan sock = [AHEAD] of { mtype, byte, bool }; /* argument, wants a reply */
 chan reply = [1] of { byte };
-chan cmd = [0] of { mtype, byte };
-chan ack = [0] of { byte };
+chan cmd = [1] of { mtype, byte };
+chan ack = [1] of { byte };
 
 /* Guest memory: the ring.  Requests are counted, not told apart: they are
  * taken in order, and a count of used above avail would show. */
@@ -297,6 +297,8 @@ proctype control()
 
     xr sock;
     xs reply;
+    xs cmd;
+    xr ack;
 
 end_serve: /* serve() */
     do
@@ -388,6 +390,9 @@ proctype request_main()
 {
     byte a;
 
+    xr cmd;
+    xs ack;
+
 end_recv: /* fuse_device_run() */
     do
     :: cmd ? IPC_RING_KICK, a -> /* on_ring_fd(): the mail box */
@@ -471,6 +476,7 @@ inline apply()
             /* fds first, publish second */
             assert(r_kick_gen <= mail_kick);
             kick_gen = r_kick_gen;
+            kick[fd] = false; /* closed: nobody counts there any more */
             /* a newer one may have taken its place: its publish follows */
             fd = (mail_kick == r_kick_gen -> r_kick_gen : 0)
         :: else

@@ -75,8 +75,9 @@ static void end(struct scene *s)
 {
     if (!s->fs)
         return;
-    vm_end(&s->vm);
+    /* First: a process that hangs in it can not even be killed. */
     hangfs_end(s->fs);
+    vm_end(&s->vm);
     rmdir(s->sub);
     CHECK_EQ(rmdir(s->dir), 0, "nothing else in it");
 }
@@ -191,6 +192,27 @@ out:
     end(&s);
 }
 
+/* A guest that reboots does not wait for the files of its life before. */
+static void a_new_life_begins_although_closing_hangs(void)
+{
+    struct scene s = { .fs = NULL };
+    struct guest_queue *q = &s.vm.q[1];
+    struct fuse_entry_out e;
+    struct fuse_open_out o;
+
+    if (!begin(&s, &(struct vm_opts){ 0 }))
+        goto out;
+    CHECK_EQ(fc_walk(q, "hang/file", &e), 0, "");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &o), 0, "");
+    hangfs_hang_flush(s.fs);
+    CHECK_EQ(fc_init(q, 0, NULL), 0, "INIT");
+    CHECK(daemon_wait_log(s.vm.d, "going on without"), "it did hang");
+    vm_alive(&s.vm, 1);
+out:
+    end(&s);
+}
+
 TAP_MAIN(TEST(a_ring_stops_although_its_thread_hangs),
          TEST(a_ring_stops_although_the_pool_hangs),
-         TEST(what_can_be_interrupted_is))
+         TEST(what_can_be_interrupted_is),
+         TEST(a_new_life_begins_although_closing_hangs))

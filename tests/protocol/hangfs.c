@@ -27,6 +27,7 @@ struct hangfs {
     char *dir;
     pthread_t thread;
     _Atomic uint64_t read_unique, slow_unique;
+    atomic_bool hang_flush;
 };
 
 static void answer(struct hangfs *h, uint64_t unique, int error,
@@ -131,6 +132,10 @@ static void on_request(struct hangfs *h, const struct fuse_in_header *in)
             answer(h, atomic_exchange(&h->slow_unique, 0), -EINTR, NULL, 0);
         break;
     case FUSE_FLUSH:
+        if (h->hang_flush)
+            break;
+        answer(h, in->unique, 0, NULL, 0);
+        break;
     case FUSE_RELEASE:
         answer(h, in->unique, 0, NULL, 0);
         break;
@@ -192,6 +197,11 @@ void hangfs_answer(struct hangfs *h, unsigned char byte)
 
     memset(data, byte, sizeof(data));
     answer(h, h->read_unique, 0, data, sizeof(data));
+}
+
+void hangfs_hang_flush(struct hangfs *h)
+{
+    h->hang_flush = true;
 }
 
 void hangfs_end(struct hangfs *h)

@@ -21,6 +21,9 @@ struct hangfs *hangfs_mount(const char *dir);
 /* Wait until a request hangs.  Return: false at the deadline. */
 bool hangfs_wait_asked(struct hangfs *h);
 
+/* From now on a FLUSH waits like a READ; hangfs_end() ends it. */
+void hangfs_hang_flush(struct hangfs *h);
+
 /* Answer the READ that hangs: 4096 bytes of @byte. */
 void hangfs_answer(struct hangfs *h, unsigned char byte);
 
