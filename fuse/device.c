@@ -12,6 +12,7 @@
 #include "fuse/pool.h"
 #include "fuse/queue.h"
 #include "fuse/rescue.h"
+#include "vhost/guard.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 
@@ -179,6 +180,8 @@ int fuse_device_run(const struct fuse_device_opts *opts, int cmd_fd, int evt_fd,
 
     session_log_setup();
     ret = rescue_setup();
+    if (ret == 0)
+        ret = guard_setup();
     if (ret < 0)
         return ret;
     ret = device_init(&dev, opts, cmd_fd, evt_fd, root_fd, proc_fd);

@@ -11,34 +11,45 @@
 
 #define EVENT_TIMEOUT_MS 30000
 
-/* @reason: of each ring with a report under way, else 0; with @lock. */
+/* @reason: of each ring with a report under way, else 0; @failed: the whole
+ * device has one; with @lock. */
 struct events {
     struct ipc_chan chan;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t some;
-    bool stop;
+    bool stop, failed;
     int32_t reason[VRING_MAX];
 };
 
-/* Wait for something to tell. */
-static bool next_report(struct events *ev, uint32_t *ring, int32_t *reason)
+static bool take_report_locked(struct events *ev, struct ipc_msg *msg)
+{
+    memset(msg, 0, sizeof(*msg));
+    if (ev->failed) {
+        ev->failed = false;
+        msg->type = IPC_EVT_FAILED;
+        return true;
+    }
+    for (uint32_t i = 0; i < VRING_MAX; i++) {
+        if (!ev->reason[i])
+            continue;
+        msg->type = IPC_EVT_RING_BROKEN;
+        msg->u.broken.ring = i;
+        msg->u.broken.reason = ev->reason[i];
+        ev->reason[i] = 0;
+        return true;
+    }
+    return false;
+}
+
+/* Wait for something to tell.  Return: false at the end. */
+static bool next_report(struct events *ev, struct ipc_msg *msg)
 {
     bool got = false;
 
     pthread_mutex_lock(&ev->lock);
-    while (!got && !ev->stop) {
-        for (uint32_t i = 0; i < VRING_MAX && !got; i++) {
-            if (!ev->reason[i])
-                continue;
-            *ring = i;
-            *reason = ev->reason[i];
-            ev->reason[i] = 0;
-            got = true;
-        }
-        if (!got)
-            pthread_cond_wait(&ev->some, &ev->lock);
-    }
+    while (!ev->stop && !(got = take_report_locked(ev, msg)))
+        pthread_cond_wait(&ev->some, &ev->lock);
     pthread_mutex_unlock(&ev->lock);
     return got;
 }
@@ -46,20 +57,14 @@ static bool next_report(struct events *ev, uint32_t *ring, int32_t *reason)
 static void *events_main(void *arg)
 {
     struct events *ev = arg;
-    uint32_t ring;
-    int32_t reason;
+    struct ipc_msg msg;
 
-    while (next_report(ev, &ring, &reason)) {
-        struct ipc_msg msg = { .type = IPC_EVT_RING_BROKEN };
+    while (next_report(ev, &msg)) {
         bool dead = false;
-        int ret;
+        int ret = ipc_call(&ev->chan, &msg, NULL, NULL, &dead);
 
-        msg.u.broken.ring = ring;
-        msg.u.broken.reason = reason;
-        ret = ipc_call(&ev->chan, &msg, NULL, NULL, &dead);
         if (ret < 0)
-            log_debug("fuse: events: ring %u: not told: %s", ring,
-                      strerror(-ret));
+            log_debug("fuse: events: not told: %s", strerror(-ret));
         if (dead)
             break; /* the command channel ends too, and with it all of us */
     }
@@ -93,6 +98,14 @@ void events_ring_broken(struct events *ev, uint32_t ring, int reason)
 {
     pthread_mutex_lock(&ev->lock);
     ev->reason[ring] = reason;
+    pthread_cond_signal(&ev->some);
+    pthread_mutex_unlock(&ev->lock);
+}
+
+void events_failed(struct events *ev)
+{
+    pthread_mutex_lock(&ev->lock);
+    ev->failed = true;
     pthread_cond_signal(&ev->some);
     pthread_mutex_unlock(&ev->lock);
 }

@@ -24,6 +24,9 @@ int events_create(int evt_fd, struct events **ev);
  * for reports of the same ring that come faster than answers. */
 void events_ring_broken(struct events *ev, uint32_t ring, int reason);
 
+/* Tell that the device can not go on: the connection ends. */
+void events_failed(struct events *ev);
+
 /* End the thread.  Context: no other thread uses @ev any more. */
 void events_destroy(struct events *ev);
 

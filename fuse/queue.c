@@ -9,6 +9,7 @@
 
 #include "fuse/events.h"
 #include "fuse/pool.h"
+#include "vhost/guard.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/probes.h"
@@ -156,6 +157,18 @@ static void serve_pooled(struct queue *q, uint16_t head)
     pool_submit(q->dev->pool, job);
 }
 
+/* The front-end took guest memory away while we used it. */
+static void memory_lost(struct queue *q)
+{
+    log_limited(LOG_LEVEL_ERROR,
+                "fuse: ring %u: guest memory is gone: the front-end has cut "
+                "short a file it shared; the device fails",
+                q->idx);
+    q->broken = true;
+    q->live = false;
+    events_failed(q->dev->events);
+}
+
 /*
  * Take requests until the ring is empty and armed, or the slot has changed.
  * Return: true when there may be more to do at once.
@@ -191,7 +204,7 @@ static bool queue_serve(struct queue *q)
             serve_pooled(q, head);
         else
             serve_inline(q, head);
-        if (q->gone)
+        if (q->gone || unlikely(guard_lost()))
             return false;
         queue_reap(q);
         if (!q->live)
@@ -263,6 +276,8 @@ static void *queue_main(void *arg)
             continue;
         if (q->gone)
             return NULL; /* another thread has taken its place */
+        if (unlikely(guard_lost()))
+            memory_lost(q);
         queue_sleep(q, readable);
     }
     device_tell_ended(d);

@@ -244,10 +244,11 @@ static int on_event(void *arg)
         log_limited(LOG_LEVEL_ERROR, "ring %u: broken by the guest: %s",
                     msg.u.broken.ring, strerror(-msg.u.broken.reason));
     } else {
-        log_err("the device failed: NEEDS_RESET");
-        c->status |= VIRTIO_STATUS_NEEDS_RESET;
+        log_err("the device failed: the connection ends");
     }
     ret = ipc_reply(&c->evt, &msg, 0, NULL);
+    if (ret == 0 && msg.type == IPC_EVT_FAILED)
+        ret = -EIO;
     if (ret == 0)
         return 0;
 fail:

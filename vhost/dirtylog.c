@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vhost/guard.h"
+
 int dirtylog_create(int fd, uint64_t offset, uint64_t size, uint32_t gen,
                     struct dirtylog **log)
 {
@@ -34,6 +36,7 @@ int dirtylog_create(int fd, uint64_t offset, uint64_t size, uint32_t gen,
         free(l);
         return -err;
     }
+    guard_add(l->base, l->len);
     atomic_init(&l->refs, 1);
     l->gen = gen;
     l->bits = size * 8;
@@ -54,6 +57,7 @@ void dirtylog_put(struct dirtylog *log)
         return;
     if (atomic_fetch_sub_explicit(&log->refs, 1, memory_order_acq_rel) != 1)
         return;
+    guard_remove(log->base);
     munmap(log->base, log->len);
     free(log);
 }

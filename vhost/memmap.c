@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vhost/guard.h"
+
 static struct memmap *map_alloc(uint32_t gen, uint32_t n)
 {
     struct memmap *mm =
@@ -32,6 +34,7 @@ static void mapping_put(struct memmapping *m)
     /* acq_rel: the last user's accesses come before the unmap. */
     if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return;
+    guard_remove(m->base);
     munmap(m->base, m->len);
     close(m->fd);
     free(m);
@@ -79,6 +82,7 @@ static struct memmapping *mapping_map(int fd, uint64_t offset, size_t len,
     }
     /* A core dump of ours should not hold the guest's secrets. */
     (void)madvise(m->base, len, MADV_DONTDUMP);
+    guard_add(m->base, len);
     atomic_init(&m->refs, 1);
     return m;
 

@@ -38,7 +38,7 @@ enum ipc_type {
 
     /* evt channel: request process tells, control answers */
     IPC_EVT_RING_BROKEN = 64, /* u.broken */
-    IPC_EVT_FAILED,           /* the device can not go on: NEEDS_RESET */
+    IPC_EVT_FAILED,           /* the device can not go on */
     IPC_EVT_END,
 };
 

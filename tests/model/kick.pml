@@ -741,6 +741,17 @@ end_idle:
 
 #ifdef LIVENESS
 ltl served { <> [] (fe_done && guest_done && used == avail) }
+
+/* When all others rest, time goes on: a run that ends would not be looked at
+ * where fairness is asked for. */
+proctype time()
+{
+    bool tick;
+
+    do
+    :: tick = !tick
+    od
+}
 #else
 /* Nobody can move: all that was asked is answered.  (Who still waits for a
  * reply then is an invalid end state of its own.) */
@@ -760,7 +771,9 @@ init {
 #ifdef POOL
         run worker();
 #endif
-#ifndef LIVENESS
+#ifdef LIVENESS
+        run time()
+#else
         run judge()
 #endif
     }

@@ -128,7 +128,7 @@ def check(defines, where):
                        where)
     if status or "rror" in said:
         return said, "spin refuses the model"
-    # Fairness has a clock for every process; there are eight of them.
+    # Fairness has a clock for every process; there are nine of them.
     status, said = run(["gcc", "-O2", "-w", "-DMEMLIM=%d" % MEMORY_MB,
                         "-DCOLLAPSE", "-DNFAIR=3" if live else "-DSAFETY",
                         "-o", "pan", "pan.c"], where)

@@ -18,6 +18,7 @@ ROOMS = [
     ("data", "vhost/vring.[ch]"),
     ("data", "vhost/chain.[ch]"),
     ("data", "vhost/dirtylog.[ch]"),
+    ("data", "vhost/guard.[ch]"),
     ("control", "vhost/spec.h"),
     ("control", "vhost/wire.[ch]"),
     ("control", "vhost/dispatch.[ch]"),
