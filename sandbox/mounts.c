@@ -35,9 +35,32 @@ static int fail(const char *what)
     return ret;
 }
 
+/*
+ * In a plain chroot the root is no mount, so nothing can be said of it nor
+ * put in its place.  Make it one: a copy on top of itself, and into that by
+ * "/..", which climbs on what is mounted over the root.
+ */
+static int make_root_a_mount(void)
+{
+    if (mount("/", "/", NULL, MS_BIND | MS_REC, NULL) < 0)
+        return fail("bind mount of / on itself");
+    if (chroot("/..") < 0 || chdir("/") < 0)
+        return fail("chroot to the mount on /");
+    return 0;
+}
+
 /* Host mounts made later still show up inside, ours never outside. */
 static int cut_propagation(void)
 {
+    int ret;
+
+    if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) == 0)
+        return 0;
+    if (errno != EINVAL)
+        return fail("mount --make-rslave /");
+    ret = make_root_a_mount();
+    if (ret < 0)
+        return ret;
     if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
         return fail("mount --make-rslave /");
     return 0;

@@ -199,8 +199,8 @@ static bool run_step(const struct vring_cfg *cfg, struct fuzz_in *in)
         return true;
     case 3: /* a head, at the next place */
         v = (uint16_t)fuzz_uint(in, 2);
-        ring_write(&guest,
-                   cfg->avail.v + 4 + 2 * (guest.avail_idx % cfg->size), &v, 2);
+        ring_write(&guest, cfg->avail.v + 4 + 2 * (guest.avail_idx % cfg->size),
+                   &v, 2);
         guest.avail_idx++;
         ring_write(&guest, cfg->avail.v + 2, &guest.avail_idx, 2);
         return true;

@@ -110,8 +110,8 @@ static bool call(struct ends *e, const char *name, uint16_t type, uint32_t id,
 
     memset(&msg, 0, sizeof(msg));
     msg.type = type;
-    ret = ipc_call(&c, &msg, id & 1 ? &out : NULL, take_fds ? &got : NULL,
-                   &dead);
+    ret =
+        ipc_call(&c, &msg, id & 1 ? &out : NULL, take_fds ? &got : NULL, &dead);
     FUZZ_CHECK(ret <= 0 && ret >= -4095);
     FUZZ_CHECK(dead || ret == msg.status);
     FUZZ_CHECK(!dead || ret == -EPIPE || ret == -EBADMSG || ret == -ETIMEDOUT);
@@ -175,8 +175,9 @@ static bool one_record(struct fuzz_in *in, uint32_t id)
     unsigned int nfds = (unsigned int)fuzz_uint(in, 1) % 100;
     struct ends *e = kind & K_EVENT ? &evt : &cmd;
     const char *name = kind & K_EVENT ? "evt" : "cmd";
-    uint16_t type = kind & K_EVENT ? IPC_EVT_RING_BROKEN
-                                   : (uint16_t)(1 + (kind >> 4) % IPC_BACKEND_REQ);
+    uint16_t type = kind & K_EVENT
+                        ? IPC_EVT_RING_BROKEN
+                        : (uint16_t)(1 + (kind >> 4) % IPC_BACKEND_REQ);
     size_t len;
 
     memset(buf, 0, sizeof(buf));

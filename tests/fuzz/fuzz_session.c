@@ -128,10 +128,9 @@ static void put_ids(const struct world *w, uint32_t opcode, uint8_t which,
 static void read_request(const struct world *w, struct fuzz_in *in,
                          struct req *q)
 {
-    struct fuse_in_header h = { .unique = 0x1122334455667788,
-                                .uid = 1000,
-                                .gid = 100,
-                                .pid = 4711 };
+    struct fuse_in_header h = {
+        .unique = 0x1122334455667788, .uid = 1000, .gid = 100, .pid = 4711
+    };
     uint8_t *body = q->bytes + sizeof(h), which;
     size_t len;
     const uint8_t *p;
@@ -209,8 +208,7 @@ static void read_out(uint64_t gpa, uint8_t *to, size_t len)
         uint64_t got;
         void *va;
 
-        FUZZ_CHECK(memmap_piece(guest.mm, (gpa_t){ gpa }, len, &va, &got) ==
-                   0);
+        FUZZ_CHECK(memmap_piece(guest.mm, (gpa_t){ gpa }, len, &va, &got) == 0);
         memcpy(to, va, got);
         gpa += got;
         to += got;
@@ -271,8 +269,7 @@ static void one_request(struct world *w, struct fuzz_in *in)
     indirect = q.control & C_INDIRECT;
     ring_put(&guest, segs, n, indirect);
     FUZZ_CHECK(vring_pop(&guest.v, &head) == 1);
-    FUZZ_CHECK(serve_request(&w->exec, &guest.v, WORLD_RING, head, &used) ==
-               0);
+    FUZZ_CHECK(serve_request(&w->exec, &guest.v, WORLD_RING, head, &used) == 0);
     vring_push(&guest.v, head, used);
     check_answer(w, &q, out, used);
 }

@@ -211,8 +211,8 @@ static struct fuse_session *open_session(void)
     log_set_level(LOG_LEVEL_OFF);
     se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
     fuse_opt_free_args(&args);
-    FUZZ_CHECK(se && fuse_session_custom_io(se, &io,
-                                            eventfd(0, EFD_CLOEXEC)) == 0);
+    FUZZ_CHECK(se &&
+               fuse_session_custom_io(se, &io, eventfd(0, EFD_CLOEXEC)) == 0);
     return se;
 }
 

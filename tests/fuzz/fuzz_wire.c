@@ -78,8 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)fuzz_fd(0);
     (void)fuzz_count_fds();
     before = fuzz_count_fds();
-    FUZZ_CHECK(r && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) ==
-                        0);
+    FUZZ_CHECK(r &&
+               socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) == 0);
     wire_reader_init(r);
     while (ret == 0 && in.left > 0) {
         unsigned int nfds = (unsigned int)fuzz_uint(&in, 1) & 15;

@@ -124,8 +124,7 @@ void ring_put(struct guest_ring *g, const struct seg *segs, uint32_t n,
         ring_desc(g, RING_GPA + RING_DESC, 0,
                   (struct vring_desc_raw){
                       .addr = table, .len = n * 16, .flags = F_INDIRECT });
-    ring_write(g,
-               RING_GPA + RING_AVAIL + 4 + 2 * (g->avail_idx % RING_SIZE),
+    ring_write(g, RING_GPA + RING_AVAIL + 4 + 2 * (g->avail_idx % RING_SIZE),
                &head, sizeof(head));
     g->avail_idx++;
     atomic_store_explicit((_Atomic uint16_t *)avail + 1, g->avail_idx,

@@ -232,10 +232,9 @@ int world_ask(struct world *w, struct guest_ring *g, uint32_t opcode,
 
 int world_init(struct world *w, struct guest_ring *g)
 {
-    struct fuse_init_in in = { .major = 7,
-                               .minor = 36,
-                               .max_readahead = 131072,
-                               .flags = 0x73fffffb };
+    struct fuse_init_in in = {
+        .major = 7, .minor = 36, .max_readahead = 131072, .flags = 0x73fffffb
+    };
 
     return world_ask(w, g, FUSE_INIT, 0, &in, sizeof(in), 80);
 }
@@ -248,8 +247,8 @@ void world_settle(struct world *w, struct guest_ring *g)
         struct fuse_release_in in = { .fh = w->handle[0].id };
 
         if (world_ask(w, g, FUSE_RELEASE, 1, &in, sizeof(in), 16) != 0)
-            FUZZ_CHECK(world_ask(w, g, FUSE_RELEASEDIR, 1, &in, sizeof(in),
-                                 16) == 0);
+            FUZZ_CHECK(
+                world_ask(w, g, FUSE_RELEASEDIR, 1, &in, sizeof(in), 16) == 0);
     }
     while (w->n_nodes > 0) {
         struct fuse_forget_in in = { .nlookup = w->node[0].count };
