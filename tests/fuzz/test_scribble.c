@@ -13,7 +13,11 @@
 #include "tests/fuzz/world.h"
 #include "tests/lib/tap.h"
 
-#define ROUNDS 10000
+/* It goes on until both threads have met often enough. */
+#define ROUNDS_MIN 10000
+#define ROUNDS_MAX 5000000
+#define GOOD_MIN   1000
+#define BROKEN_MIN 200
 
 static struct guest_ring guest;
 static struct world world;
@@ -171,7 +175,7 @@ static int one_round(uint32_t round)
 
 static void nothing_a_guest_changes_meanwhile_does_harm(void)
 {
-    uint32_t served = 0, broken = 0, good = 0;
+    uint32_t served = 0, broken = 0, good = 0, round;
     struct pt_fs_counts n;
     pthread_t thread;
     int before;
@@ -183,7 +187,7 @@ static void nothing_a_guest_changes_meanwhile_does_harm(void)
     (void)fuzz_count_fds();
     before = fuzz_count_fds();
     CHECK_EQ(pthread_create(&thread, NULL, scribble, NULL), 0, "");
-    for (uint32_t round = 0; served + broken < ROUNDS; round++) {
+    for (round = 0; round < ROUNDS_MAX; round++) {
         int ret = one_round(round);
 
         served += ret >= 0;
@@ -193,14 +197,15 @@ static void nothing_a_guest_changes_meanwhile_does_harm(void)
         ring_restart(&guest, (uint16_t)round);
         if (round % 1000 == 999)
             share_reset();
+        if (round >= ROUNDS_MIN && good >= GOOD_MIN && broken >= BROKEN_MIN)
+            break;
     }
     atomic_store(&stop, true);
     pthread_join(thread, NULL);
     tap_diag("%u served, %u of them answered; %u broke the ring; %llu changes",
              served, good, broken, (unsigned long long)atomic_load(&scribbles));
-    CHECK(good > ROUNDS / 100, "some requests came through");
-    CHECK(broken > ROUNDS / 1000, "some were seen to be impossible");
-    CHECK(atomic_load(&scribbles) > ROUNDS, "the other thread was at it");
+    CHECK(good >= GOOD_MIN, "some requests came through");
+    CHECK(broken >= BROKEN_MIN, "some were seen to be impossible");
     life_end(world.life);
     pt_fs_count(world.fs, &n);
     CHECK_EQ(n.nodes, 1, "the root is all that is left");
