@@ -249,6 +249,8 @@ static void sync_all(struct control *c)
         FUZZ_CHECK(vring_slot_read(&cfg->slot[i], &now, &seq) == 0);
         if ((now.flags & live) != live)
             FUZZ_CHECK(atomic_load(&run->in_flight) == 0);
+        if (vring_cfg_check(&now) < 0)
+            FUZZ_CHECK(!(atomic_load(&run->flags) & VRING_RUN_LIVE));
     }
 }
 

@@ -41,6 +41,7 @@ struct fake {
     struct run_page *run;
     int wake[VRING_MAX];
     uint32_t last_avail;
+    bool must_end; /* an answer was given after which there is no trust */
 };
 
 static int fake_hello(struct fake *f, struct ipc_fds *fds,
@@ -91,20 +92,26 @@ static bool fake_answer(struct fake *f, struct ipc_msg *m, struct ipc_fds *fds)
         status = -ENOMEM;
         break;
     case FATE_DIE:
+        f->must_end = true;
         return false;
     case FATE_EVENT:
         tell_event(f, IPC_EVT_FAILED);
+        f->must_end = true;
         break;
     case FATE_BROKEN:
         tell_event(f, IPC_EVT_RING_BROKEN);
         break;
     case FATE_WRONG_ID:
         m->id++;
+        f->must_end = true;
         break;
     case FATE_WITH_FDS:
         reply = (struct ipc_fds){ .n = 1, .fd = { dup(STDERR_FILENO) } };
+        f->must_end = true;
         break;
     case FATE_ABSURD:
+        if (m->type == IPC_SYNC && m->u.sync.ring != IPC_ALL_RINGS)
+            f->must_end = true;
         m->u.sync.last_avail = UINT32_MAX;
         break;
     case FATE_BAD_EVENT:
@@ -224,6 +231,7 @@ static void run(struct fake *f, struct fuzz_in *in, bool tag)
     FUZZ_CHECK(vu_conn_create(&opts, cmd[0], evt[0], &c) == 0);
     FUZZ_CHECK(vu_conn_run(c, fe[1], sup[1]) <= 0);
     check_replies(fe[0], sent);
+    FUZZ_CHECK(!f->must_end || c->dead);
     check_slots(c, f);
     vu_conn_destroy(c);
     close(cmd[0]);

@@ -226,6 +226,15 @@ static bool wants_reply(const struct req *q)
     return !validate_no_reply(h.opcode);
 }
 
+/* Is the length in the header one that can not be? */
+static bool claims_wrong(const struct req *q)
+{
+    struct fuse_in_header h;
+
+    memcpy(&h, q->bytes, sizeof(h));
+    return h.len < sizeof(h) || h.len > q->visible;
+}
+
 /* Exactly one answer, whole, to this request and within its room. */
 static void check_answer(struct world *w, const struct req *q, uint64_t out,
                          uint32_t used)
@@ -245,6 +254,7 @@ static void check_answer(struct world *w, const struct req *q, uint64_t out,
         FUZZ_CHECK(o.unique == 0x1122334455667788);
         FUZZ_CHECK(o.error <= 0 && o.error > -512);
         FUZZ_CHECK(o.error == 0 || used == sizeof(o));
+        FUZZ_CHECK(!claims_wrong(q) || o.error == -EINVAL);
     }
     world_heard(w, q->bytes, q->visible, reply, used);
 }

@@ -60,8 +60,10 @@ HANDSHAKE = [
     (17, b"", 0, 0), (36, b"", 0, 0), (21, b"", EVENT | 1, NEED_REPLY),
     (3, b"", 0, 0), (1, b"", 0, 0),
 ]
-MEMORY_ADDED = [(37, u64(0) + region(0, 0x20000, UVA), MEMORY | 1,
+GPA = 0x100000
+MEMORY_ADDED = [(37, u64(0) + region(GPA, 0x20000, UVA), MEMORY | 1,
                  NEED_REPLY)]
+MEMORY_REMOVED = [(38, u64(0) + region(GPA, 0x20000, UVA), 0, NEED_REPLY)]
 
 
 def fds_of(ring):
@@ -100,9 +102,13 @@ CONVERSATIONS = {
         + enable(2),
     "ring_beyond_the_last": HANDSHAKE + ring_up(0) + ring_up(65)
         + enable(65, 1, NEED_REPLY) + stop(65),
-    "memory_taken_from_a_running_ring": QEMU[:-4]
-        + [(38, u64(0) + region(0, 0x20000, UVA), 0, NEED_REPLY)] + stop(0)
+    "memory_taken_from_a_running_ring": QEMU[:-4] + MEMORY_REMOVED + stop(0)
         + MEMORY_ADDED,
+    "memory_taken_away_at_last": QEMU[:-4] + MEMORY_REMOVED,
+    "kick_before_memory": HANDSHAKE + [(2, u64(GOOD), 0, 0)] + ring_up(0)
+        + MEMORY_ADDED + enable(0),
+    "ring_outside_of_memory": HANDSHAKE + [(2, u64(GOOD), 0, 0)]
+        + MEMORY_ADDED + ring_up(7) + enable(7),
     "device_reset": QEMU[:-4] + [(34, b"", 0, NEED_REPLY)] + ring_up(0),
     "status_zero_under_load": QEMU[:-4] + [(39, u64(0), 0, NEED_REPLY),
                                            (40, b"", 0, 0)],
@@ -124,7 +130,7 @@ CONVERSATIONS = {
     "unknown_requests": HANDSHAKE + [(0, b"", 0, NEED_REPLY),
                                      (60, bytes(16), 0, NEED_REPLY)],
     "regions_that_overlap": HANDSHAKE + MEMORY_ADDED
-        + [(37, u64(0) + region(0x1000, 0x1000, UVA), MEMORY | 1,
+        + [(37, u64(0) + region(GPA + 0x1000, 0x1000, UVA), MEMORY | 1,
             NEED_REPLY)],
     "region_that_wraps": HANDSHAKE
         + [(37, u64(0) + region(2**64 - 0x1000, 0x2000, UVA), MEMORY | 1,
@@ -166,6 +172,9 @@ def control():
          u8(1) + u16(14) + u32(5) + u32(1) + u32(264) + bytes(2))
     save("wire", "payload_too_long",
          u8(0) + u16(12) + u32(5) + u32(1) + u32(0xffffffff))
+    save("wire", "payload_of_6000_bytes",
+         u8(0) + u16(12) + u32(5) + u32(1) + u32(6000)
+         + u8(0) + u16(6000) + bytes(6000))
     save("wire", "nine_descriptors",
          u8(9) + u16(12) + u32(5) + u32(1) + u32(0))
     save("wire", "descriptors_with_every_byte",
@@ -244,6 +253,14 @@ def chains():
          head() + desc(0, BUF, 0, 0x42) + u32(0xffffffff) + offer() + SERVE)
     save("chain", "address_that_wraps",
          head() + desc(0, BUF, 64, 0x80) + u64(2**64 - 16) + offer() + SERVE)
+    save("chain", "next_out_of_range",
+         head() + desc(0, BUF, 4, NEXT, 64) + offer() + SERVE)
+    save("chain", "next_beyond_the_indirect_table",
+         head() + desc(0, BUF, 40, NEXT, 1, TABLE)
+         + desc(0, TABLE, 16, INDIRECT) + offer() + SERVE)
+    save("chain", "indirect_loop",
+         head() + desc(0, BUF, 0, NEXT, 0, TABLE)
+         + desc(0, TABLE, 16, INDIRECT) + offer() + SERVE)
     save("chain", "head_out_of_range", head() + offer(64) + SERVE)
     save("chain", "index_too_far_ahead", head() + u8(4) + u16(300) + SERVE)
     save("chain", "many_pieces", head() + many + desc(40, BUF, 9, WRITE)
@@ -362,6 +379,13 @@ WRONG = {
                                + u64(1) + u64(1), 0),
     "setxattr_that_lies": (SETXATTR, 0, 0, u32(0xffffffff) + u32(0)
                            + b"user.a\0v", 16),
+    "setxattr_a_byte_short": (SETXATTR, 0, 0, u32(6) + u32(0)
+                              + b"user.a\0value", 16),
+    "batch_forget_of_one_too_many": (BATCH_FORGET, 0, 0, u32(2) + u32(0)
+                                     + u64(1) + u64(1), 0),
+    "reply_longer_than_its_room": (GETXATTR, 1, 0, u32(64) + u32(0)
+                                   + b"user.a\0", 18),
+    "forget_cut_short_with_room": (FORGET, 1, 0, u32(1), 64),
     "setxattr_value_cut_short": (SETXATTR, 0, 0, u32(9) + u32(0)
                                  + b"user.a\0v", 16),
     "write_that_lies": (WRITE_OP, 0, 0, rw(0xffffffff) + b"x", 24),
@@ -405,7 +429,7 @@ SAME_SHAPE = {
     "setattr_size", "setattr_mode", "setattr_owner", "setattr_now",
     "mknod_device", "readdirplus_one", "create_exclusive", "node_zero",
     "node_of_the_next_life", "handle_made_up", "lookup_with_a_slash",
-    "forget_of_the_root", "getxattr_size", "unlink", "rmdir",
+    "forget_of_the_root", "getxattr_size", "reply_longer_than_its_room", "unlink", "rmdir",
 }
 
 
@@ -444,6 +468,10 @@ def sessions():
         "removexattr"))
     save("session", "created_and_kept", start + sequence(
         "create", "create_exclusive", "lookup", "lookup", "forget", "unlink"))
+    save("session", "looked_up_often", start + sequence(
+        *4 * ["lookup"], *4 * ["lookup_dir"], "lookup"))
+    save("session", "xattr_longer_than_its_room", start + sequence(
+        "lookup", "setxattr") + session(WRONG["reply_longer_than_its_room"]))
     save("session", "lives", start + sequence(
         "lookup", "open", "init", "getattr", "opendir", "destroy", "getattr",
         "lookup", "init", "lookup_dir", "interrupt"))
@@ -467,7 +495,7 @@ def sessions():
     for name in ("reply_buffer_too_small", "reply_buffer_without_header",
                  "no_reply_buffer", "init_of_one_descriptor",
                  "batch_forget_that_lies", "write_that_lies",
-                 "forget_with_room", "node_of_the_next_life",
+                 "forget_with_room", "forget_cut_short_with_room", "node_of_the_next_life",
                  "handle_made_up"):
         save("session", name, start + session(WRONG[name]) + sequence("lookup"))
     save("session", "everything_wrong",
@@ -582,6 +610,31 @@ def devices():
     save("device", "reset", up + on_ring(init, look) + slot(1) + SYNC
          + slot(1, u32(0)) + SYNC + dcmd(10) + dcmd(11, b"", 1) + dcmd(1))
     save("device", "before_hello", u8(2) + MEM_SET + KICK + dcmd(9) + dcmd(10))
+    save("device", "fds_replaced_before_they_are_taken", up
+         + dcmd(6, u32(1) + u32(2), 1, 1) + dcmd(6, u32(1) + u32(3), 1, 1)
+         + dcmd(7, u32(1) + u32(4), 1, 1) + dcmd(7, u32(1) + u32(5)))
+    save("device", "memory_told_again_and_again", u8(0) + 4 * MEM_SET)
+    save("device", "impossible_slots", up
+         + slot(1, u32(3) + u32(63)) + SYNC + slot(1, u32(3) + u32(0)) + SYNC
+         + slot(1, u32(3) + u32(64) + u64(1)) + SYNC
+         + slot(1, u32(3) + u32(65536)) + SYNC)
+    # Each round offers three requests again, kicks, and stops at once.
+    rounds = b""
+    for n in range(1, 11):
+        rounds += (b"".join(dmem(0x1004 + 2 * (i % 64), u16(2 * (i % 3)))
+                            for i in range(3 * n, 3 * n + 3))
+                   + dmem(0x1002, u16(3 * n + 3)) + u8(5)
+                   + slot(1, u32(0)) + SYNC
+                   + slot(1, u32(3) + u32(64) + u64(0) + u64(0x1000)
+                          + u64(0x2000) + u64(0) + u64(1 << 32) + u32(n + 1)
+                          + u32(3 * n + 3) + u32(1) + u32(1) + u32(1)))
+    save("device", "pooled_ring_stopped_under_load",
+         u8(1) + up[1:] + on_ring(init, look, look) + slot(1) + rounds + SYNC)
+    save("device", "ring_grows_without_a_start_in_a_pool",
+         u8(1) + up[1:] + on_ring(init) + slot(1, u32(3) + u32(2)) + SYNC
+         + dmem(16 * 50, gdesc(0x4000, 104, 1, 51) + gdesc(0x4400, 80, 2, 0))
+         + dmem(0x1006, u16(50)) + dmem(0x1002, u16(2)) + slot(1) + u8(5)
+         + SYNC)
     save("device", "absurd_slot", up + slot(1, b"\xff" * 80) + SYNC)
 
 

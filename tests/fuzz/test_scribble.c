@@ -118,22 +118,26 @@ static void offer(uint32_t round)
 {
     static const struct {
         uint32_t opcode;
-        const char *body;
-        size_t len;
+        size_t len; /* bytes behind the header; zeros follow @text */
+        const char *text;
+        size_t text_len;
     } kinds[] = {
-        { FUSE_LOOKUP, "file", 5 },
-        { FUSE_GETATTR, "0123456789abcdef", 16 },
-        { FUSE_CREATE, "\2\0\0\0\244\1\0\0\0\0\0\0\0\0\0\0new", 20 },
-        { FUSE_OPENDIR, "\0\0\0\0\0\0\0\0", 8 },
-        { FUSE_SETXATTR, "\4\0\0\0\0\0\0\0user.a\0value", 20 },
-        { FUSE_SYMLINK, "there\0target", 13 },
-        { FUSE_BATCH_FORGET, "\2\0\0\0\0\0\0\0", 40 },
-        { FUSE_RENAME2, "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0file\0other", 27 },
-        { FUSE_STATFS, "", 0 },
-        { FUSE_INIT, "\7\0\0\0\37\0\0\0\0\0\2\0\0\0\0\0", 16 },
-        { FUSE_READDIRPLUS, "\1\0\0\0\2", 40 },
-        { FUSE_WRITE, "\1\0\0\0\2", 60 },
-        { FUSE_READ, "\1\0\0\0\2", 40 },
+#define TEXT(s) s, sizeof(s) - 1
+        { FUSE_LOOKUP, 5, TEXT("file") },
+        { FUSE_GETATTR, 16, TEXT("") },
+        { FUSE_CREATE, 20, TEXT("\2\0\0\0\244\1\0\0\0\0\0\0\0\0\0\0new") },
+        { FUSE_OPENDIR, 8, TEXT("") },
+        { FUSE_SETXATTR, 20, TEXT("\4\0\0\0\0\0\0\0user.a\0value") },
+        { FUSE_SYMLINK, 13, TEXT("there\0target") },
+        { FUSE_BATCH_FORGET, 40, TEXT("\2") },
+        { FUSE_RENAME2, 27,
+          TEXT("\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0file\0other") },
+        { FUSE_STATFS, 0, TEXT("") },
+        { FUSE_INIT, 16, TEXT("\7\0\0\0\37\0\0\0\0\0\2") },
+        { FUSE_READDIRPLUS, 40, TEXT("\1") },
+        { FUSE_WRITE, 60, TEXT("\1") },
+        { FUSE_READ, 40, TEXT("\1") },
+#undef TEXT
     };
     size_t k = round % ARRAY_SIZE(kinds);
     struct fuse_in_header h = { .len = (uint32_t)(sizeof(h) + kinds[k].len),
@@ -147,8 +151,7 @@ static void offer(uint32_t round)
                           { out + 16, 4096, true } };
     char body[64] = { 0 };
 
-    for (size_t i = 0; i < kinds[k].len; i++)
-        body[i] = kinds[k].body[i < 20 ? i : 0];
+    memcpy(body, kinds[k].text, kinds[k].text_len);
     ring_write(&guest, BUF_GPA, &h, sizeof(h));
     ring_write(&guest, BUF_GPA + sizeof(h), body, sizeof(body));
     ring_put(&guest, segs, ARRAY_SIZE(segs), round & 1);

@@ -210,6 +210,7 @@ static _Noreturn void run_child(const struct daemon_opts *o, char **argv,
 static void build_argv(struct daemon *d, const struct daemon_opts *o,
                        const char **argv)
 {
+    const char *more = getenv("VIRTIOFSD_EXTRA_ARG");
     int n = 0;
 
     argv[n++] = getenv("VIRTIOFSD_BINARY");
@@ -221,6 +222,8 @@ static void build_argv(struct daemon *d, const struct daemon_opts *o,
         argv[n++] = "--socket-path";
         argv[n++] = d->sock;
     }
+    if (more && *more)
+        argv[n++] = more;
     for (int i = 0; o->args && o->args[i] && n < ARGS_MAX - 1; i++)
         argv[n++] = o->args[i];
     argv[n] = NULL;

@@ -55,6 +55,8 @@ struct daemon_opts {
 /**
  * daemon_start() - start the program named by VIRTIOFSD_BINARY.
  * @opts: NULL for the plain case.
+ * One more argument may be given in VIRTIOFSD_EXTRA_ARG, to run a whole test
+ * program with it.
  * Return: the daemon, listening; NULL after a failed CHECK.
  */
 struct daemon *daemon_start(const struct daemon_opts *opts);

@@ -9,11 +9,13 @@
  *
  *   -DALLOW=n     what the front-end may do beside starting the ring: a sum of
  *                 the MAY_ bits; -DOPS=n how often in all (it may do less)
+ *   -DWARM        the guest waits until the ring has been started once
  *   -DREQS=n      requests the guest makes, whenever it likes
  *   -DPOOL        requests are worked on by a thread of the pool
  *   -DEVENT_IDX   the driver suppresses kicks by index, not by flag
  *   -DLIVENESS    the ltl formula instead of the judge
- *   -DMUTANT_*    break it on purpose
+ *   -DMUTANT_*    break it on purpose; -DNO_DRAIN_ASSERT: and look only at
+ *                 what comes of it
  */
 #ifndef ALLOW
 #define ALLOW 0
@@ -741,17 +743,6 @@ end_idle:
 
 #ifdef LIVENESS
 ltl served { <> [] (fe_done && guest_done && used == avail) }
-
-/* When all others rest, time goes on: a run that ends would not be looked at
- * where fairness is asked for. */
-proctype time()
-{
-    bool tick;
-
-    do
-    :: tick = !tick
-    od
-}
 #else
 /* Nobody can move: all that was asked is answered.  (Who still waits for a
  * reply then is an invalid end state of its own.) */
@@ -771,9 +762,7 @@ init {
 #ifdef POOL
         run worker();
 #endif
-#ifdef LIVENESS
-        run time()
-#else
+#ifndef LIVENESS
         run judge()
 #endif
     }

@@ -34,6 +34,8 @@ static const struct fault faults[] = {
       { { BUF, 40, NEXT, 1 }, { BUF, 64, NEXT, 0 } } },
     { "a loop behind the reply",
       { { BUF, 40, NEXT, 1 }, { BUF, 64, NEXT | WRITE, 1 } } },
+    { "a loop of empty descriptors",
+      { { BUF, 0, NEXT, 1 }, { BUF, 0, NEXT, 0 } } },
     { "next beyond the ring",
       { { BUF, 40, NEXT, 128 } } },
     { "next is the largest number",
