@@ -39,7 +39,11 @@ static int on_hello(struct device *d, struct ipc_msg *msg, struct ipc_fds *in,
     return 0;
 }
 
-/* Make @mm the newest table; slots may still name the one before. */
+/*
+ * Make @mm the newest table; slots may still name the one before.
+ *
+ * Model (tests/model/kick.pml): IPC_MEM_SET.
+ */
 static void stage_mm(struct device *d, struct memmap *mm)
 {
     struct memmap *oldest;
@@ -122,6 +126,7 @@ static int use_ring(struct device *d, uint32_t ring)
     return ret;
 }
 
+/* Model (tests/model/kick.pml): IPC_RING_KICK. */
 static int on_ring_fd(struct device *d, struct ipc_msg *msg, struct ipc_fds *in,
                       enum ring_fd kind)
 {
@@ -223,6 +228,7 @@ static uint64_t published_seq(struct device *d, uint32_t ring)
            ~UINT64_C(1);
 }
 
+/* Model (tests/model/kick.pml): IPC_SYNC, IPC_SYNC_ALL; SYNC_NO_WAIT. */
 static int on_sync(struct device *d, struct ipc_msg *msg)
 {
     uint32_t ring = msg->u.sync.ring;

@@ -73,6 +73,7 @@ static void set_in_flight(struct queue *q, uint32_t n)
     atomic_store_explicit(&q->run->in_flight, n, memory_order_relaxed);
 }
 
+/* Model (tests/model/kick.pml): push. */
 void queue_complete(struct queue *q, uint16_t head, int status,
                     uint32_t used_len)
 {
@@ -83,6 +84,7 @@ void queue_complete(struct queue *q, uint16_t head, int status,
         vring_push(&q->ring, head, used_len);
 }
 
+/* Model (tests/model/kick.pml): worker. */
 void queue_job_done(struct queue *q, struct job *job)
 {
     uint64_t one = 1;
@@ -99,6 +101,7 @@ void queue_job_done(struct queue *q, struct job *job)
         log_err("fuse: ring %u: wake fd: %s", q->idx, strerror(errno));
 }
 
+/* Model (tests/model/kick.pml): reap. */
 void queue_reap(struct queue *q)
 {
     struct job *job;
@@ -172,6 +175,8 @@ static void memory_lost(struct queue *q)
 /*
  * Take requests until the ring is empty and armed, or the slot has changed.
  * Return: true when there may be more to do at once.
+ *
+ * Model (tests/model/kick.pml): serve.
  */
 static bool queue_serve(struct queue *q)
 {
@@ -215,6 +220,8 @@ static bool queue_serve(struct queue *q)
 /*
  * The one place that drains the kick fd.  @kick was seen readable; the slot is
  * read again first, and unless it says live the counter stays as it is.
+ *
+ * Model (tests/model/kick.pml): drain_kick; DRAIN_BEFORE_CHECK.
  */
 static void drain_kick(struct queue *q, int kick)
 {
@@ -235,7 +242,11 @@ static void drain_kick(struct queue *q, int kick)
     bump(&q->run->kicks);
 }
 
-/* @readable: the slot could be read. */
+/*
+ * @readable: the slot could be read.
+ *
+ * Model (tests/model/kick.pml): end_sleep.
+ */
 static void queue_sleep(struct queue *q, bool readable)
 {
     struct timespec ts = { .tv_nsec = readable ? POLL_NS : RETRY_NS };
@@ -260,6 +271,7 @@ static void queue_sleep(struct queue *q, bool readable)
         drain_kick(q, kick);
 }
 
+/* Model (tests/model/kick.pml): ring_thread; NO_RESCAN. */
 static void *queue_main(void *arg)
 {
     struct queue *q = arg;

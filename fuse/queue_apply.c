@@ -17,7 +17,11 @@ static bool served(const struct vring_cfg *c)
     return (c->flags & both) == both;
 }
 
-/* Would requests taken under @old be answered wrongly under @now? */
+/*
+ * Would requests taken under @old be answered wrongly under @now?
+ *
+ * Model (tests/model/kick.pml): voids_now.
+ */
 static bool voids_in_flight(const struct vring_cfg *old,
                             const struct vring_cfg *now)
 {
@@ -144,6 +148,7 @@ static void tell_run(struct queue *q)
     atomic_store_explicit(&q->run->applied_seq, q->seq, memory_order_release);
 }
 
+/* Model (tests/model/kick.pml): apply. */
 static void apply(struct queue *q, const struct vring_cfg *snapshot,
                   uint64_t seq)
 {
@@ -189,7 +194,6 @@ static void wait_wake(struct queue *q)
         errno != EINTR)
         log_limited(LOG_LEVEL_ERROR, "fuse: ring %u: wake fd: %s", q->idx,
                     strerror(errno));
-    queue_reap(q);
 }
 
 /*
@@ -244,10 +248,16 @@ static bool follow_epoch(struct queue *q)
  * Let what is in flight come to its end: the pool's requests are answered
  * where they were asked, and nothing new is taken meanwhile.
  * Return: false when the device is stopping.
+ *
+ * Model (tests/model/kick.pml): wait_in_flight; WAIT_BEFORE_REAP,
+ * NO_WAIT_IN_FLIGHT.
  */
 static bool wait_in_flight(struct queue *q)
 {
     for (;;) {
+        /* First: the wake that told of a finished job may be the one that
+         * told of the slot, and is used up. */
+        queue_reap(q);
         if (follow_epoch(q))
             answer_cancelled(q);
         if (q->in_flight == 0)
@@ -258,6 +268,7 @@ static bool wait_in_flight(struct queue *q)
     }
 }
 
+/* Model (tests/model/kick.pml): refresh. */
 bool queue_refresh(struct queue *q)
 {
     for (;;) {

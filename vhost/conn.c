@@ -21,7 +21,11 @@ static bool addr_changed(const struct vring_cfg *a, const struct vring_cfg *b)
            a->used.v != b->used.v || a->log.v != b->log.v;
 }
 
-/* Does going from @was to @now void work the ring's thread may have begun? */
+/*
+ * Does going from @was to @now void work the ring's thread may have begun?
+ *
+ * Model (tests/model/kick.pml): voids.
+ */
 static bool voids(const struct vring_cfg *was, const struct vring_cfg *now)
 {
     const uint32_t bits = VRING_CFG_STARTED | VRING_CFG_ENABLED;
@@ -62,6 +66,7 @@ static void build_cfg(const struct vu_conn *c, const struct vu_ring *r,
         cfg->flags |= VRING_CFG_POLL;
 }
 
+/* Model (tests/model/kick.pml): publish; WAKE_BEFORE_PUBLISH. */
 void vu_ring_publish(struct vu_conn *c, uint32_t idx, uint32_t bits)
 {
     struct vu_ring *r = &c->ring[idx];
@@ -86,6 +91,7 @@ void vu_ring_publish(struct vu_conn *c, uint32_t idx, uint32_t bits)
 
 /* ---- what they answer ---- */
 
+/* Model (tests/model/kick.pml): call. */
 int vu_call(struct vu_conn *c, struct ipc_msg *msg, const struct ipc_fds *fds)
 {
     int ret = ipc_call(&c->cmd, msg, fds, NULL, &c->dead);
@@ -153,6 +159,7 @@ static int sync_all(struct vu_conn *c)
     return 0;
 }
 
+/* Model (tests/model/kick.pml): quiesce. */
 int vu_quiesce(struct vu_conn *c, enum vu_quiesce scope, uint32_t ring)
 {
     switch (scope) {
@@ -193,6 +200,7 @@ int vu_ring_translate(const struct vu_conn *c, struct vu_ring *r)
     return 0;
 }
 
+/* Model (tests/model/kick.pml): try_start. */
 void vu_ring_try_start(struct vu_conn *c, uint32_t idx)
 {
     struct vu_ring *r = &c->ring[idx];
@@ -351,6 +359,7 @@ static int on_front_end(struct vu_conn *c)
     return ret < 0 ? ret : 1;
 }
 
+/* Model (tests/model/kick.pml): end_serve. */
 static int serve(struct vu_conn *c, int supervisor_fd)
 {
     for (;;) {

@@ -168,6 +168,8 @@ static int check_permitted(const struct vu_conn *c, const struct vu_op *op,
     return 0;
 }
 
+/* Model (tests/model/kick.pml): answer; REPLY_BEFORE_PUBLISH,
+ * REPLY_BEFORE_SYNC. */
 static int finish(struct vu_conn *c, const struct vu_op *op, struct vu_msg *m,
                   int ret)
 {

@@ -149,6 +149,8 @@ static void ring_reset(struct vu_conn *c, uint32_t idx)
 /*
  * Stop everything, void the FUSE life, forget the rings.  The memory table
  * stays: QEMU goes on telling differences to it.
+ *
+ * Model (tests/model/kick.pml): RESET_DEVICE.
  */
 int on_reset_device(struct vu_conn *c, struct vu_msg *m)
 {

@@ -67,6 +67,8 @@ static void republish(struct vu_conn *c)
 /*
  * Stage @next in the request process, and only when it is there make it ours
  * and name it to the rings.  On failure nothing has changed.
+ *
+ * Model (tests/model/kick.pml): SET_MEM_TABLE; MEM_PUBLISH_BEFORE_ACK.
  */
 static int change_table(struct vu_conn *c, const struct vu_msg *m,
                         struct ipc_msg *msg, const struct memtable *next)

@@ -69,6 +69,7 @@ int on_set_vring_num(struct vu_conn *c, struct vu_msg *m)
     return 0;
 }
 
+/* Model (tests/model/kick.pml): SET_VRING_BASE. */
 int on_set_vring_base(struct vu_conn *c, struct vu_msg *m)
 {
     struct vu_vring_state s;
@@ -127,7 +128,11 @@ int on_set_vring_addr(struct vu_conn *c, struct vu_msg *m)
     return 0;
 }
 
-/* Stops the ring; the quiesce step learns where it stopped. */
+/*
+ * Stops the ring; the quiesce step learns where it stopped.
+ *
+ * Model (tests/model/kick.pml): GET_VRING_BASE.
+ */
 int on_get_vring_base(struct vu_conn *c, struct vu_msg *m)
 {
     struct vu_vring_state s;
@@ -199,6 +204,8 @@ static int hand_over(struct vu_conn *c, struct vu_msg *m, struct vu_ring *r,
 /*
  * Starts a ring that has all it needs; otherwise the kick is remembered.  On
  * a started ring it swaps the fd, position and enablement stay.
+ *
+ * Model (tests/model/kick.pml): SET_VRING_KICK; PUBLISH_BEFORE_ACK.
  */
 int on_set_vring_kick(struct vu_conn *c, struct vu_msg *m)
 {
@@ -247,8 +254,12 @@ int on_set_vring_err(struct vu_conn *c, struct vu_msg *m)
     return set_fd(c, m, IPC_RING_ERR);
 }
 
-/* Disabling is quiesced whether or not a reply is wanted: who disables a ring
- * expects its memory to be left alone. */
+/*
+ * Disabling is quiesced whether or not a reply is wanted: who disables a ring
+ * expects its memory to be left alone.
+ *
+ * Model (tests/model/kick.pml): SET_VRING_ENABLE.
+ */
 int on_set_vring_enable(struct vu_conn *c, struct vu_msg *m)
 {
     struct vu_vring_state s;

@@ -195,6 +195,7 @@ bool vring_should_notify(struct vring *v)
     return !valid || (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
+/* Model (tests/model/kick.pml): disarm. */
 void vring_disarm(struct vring *v)
 {
     if (v->event_idx)
@@ -203,6 +204,7 @@ void vring_disarm(struct vring *v)
     log_used(v, 2 * RING_FLAGS, 2);
 }
 
+/* Model (tests/model/kick.pml): arm; ARM_NO_RECHECK, ARM_NO_BARRIER. */
 bool vring_arm(struct vring *v)
 {
     if (v->event_idx) {

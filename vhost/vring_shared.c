@@ -161,6 +161,8 @@ int run_page_open(int fd, const struct run_page **page)
  * The odd store is relaxed: each word's release store keeps it before the
  * word.  A reader that loads a new word with acquire has therefore also seen
  * the odd count, and its second look at seq can not return the old even one.
+ *
+ * Model (tests/model/kick.pml): slot_publish; NO_ODD_STORE.
  */
 uint64_t vring_slot_publish(struct vring_slot *s, const struct vring_cfg *cfg)
 {
@@ -177,6 +179,7 @@ uint64_t vring_slot_publish(struct vring_slot *s, const struct vring_cfg *cfg)
     return seq + 2;
 }
 
+/* Model (tests/model/kick.pml): refresh. */
 int vring_slot_read(const struct vring_slot *s, struct vring_cfg *cfg,
                     uint64_t *seq)
 {

@@ -45,23 +45,18 @@ static int not_hidden(const struct dirent *d)
     return d->d_name[0] != '.';
 }
 
-/* A target may change the working directory: the path is absolute.
- * Return: inputs run, or -1. */
+/* Return: inputs run, or -1. */
 static int run_path(const char *path)
 {
     struct dirent **names;
-    char abs[PATH_MAX], file[PATH_MAX + 256];
+    char file[PATH_MAX + 256];
     int n, count = 0;
 
-    if (!realpath(path, abs)) {
-        perror(path);
-        return -1;
-    }
-    n = scandir(abs, &names, not_hidden, alphasort);
+    n = scandir(path, &names, not_hidden, alphasort);
     if (n < 0)
-        return run_file(abs) ? 1 : -1;
+        return run_file(path) ? 1 : -1;
     for (int i = 0; i < n; i++) {
-        snprintf(file, sizeof(file), "%s/%s", abs, names[i]->d_name);
+        snprintf(file, sizeof(file), "%s/%s", path, names[i]->d_name);
         if (count >= 0)
             count = run_file(file) ? count + 1 : -1;
         free(names[i]);
@@ -74,9 +69,20 @@ int main(int argc, char **argv)
 {
     int total = 0;
 
+    /* First, since a target may change the working directory. */
+    for (int i = 1; i < argc; i++) {
+        char *abs = realpath(argv[i], NULL);
+
+        if (!abs) {
+            perror(argv[i]);
+            return 1;
+        }
+        argv[i] = abs;
+    }
     for (int i = 1; i < argc; i++) {
         int n = run_path(argv[i]);
 
+        free(argv[i]);
         if (n < 0)
             return 1;
         total += n;

@@ -183,6 +183,27 @@ VM_TEST(replies_too_long_for_their_room_become_errors, NULL)
     vm_alive(vm, 1);
 }
 
+/* An error must mean that nothing was done. */
+VM_TEST(nothing_is_done_that_can_not_be_answered, NULL)
+{
+    struct {
+        struct fuse_mkdir_in in;
+        char name[4];
+    } mk = { { 0755, 0 }, "new" };
+    struct {
+        struct fuse_create_in in;
+        char name[4];
+    } cr = { { O_RDWR, 0644, 0, 0 }, "new" };
+    struct stat st;
+
+    CHECK(raw(q, FUSE_MKDIR, FC_ROOT, &mk, sizeof(mk), 0, 100) < 0, "");
+    CHECK(raw(q, FUSE_CREATE, FC_ROOT, &cr, sizeof(cr), 0,
+              sizeof(struct fuse_entry_out)) < 0,
+          "");
+    CHECK(raw(q, FUSE_SYMLINK, FC_ROOT, "new\0t", 6, 0, 0) < 0, "");
+    CHECK_EQ(lstat(daemon_path(vm->d, "new"), &st), -1, "not made");
+}
+
 VM_TEST(names_without_an_end_are_refused, NULL)
 {
     static const struct {
@@ -380,6 +401,7 @@ TAP_MAIN(TEST(unknown_opcodes_are_enosys),
          TEST(chains_shorter_than_a_header_come_back_empty),
          TEST(chains_that_are_only_writable_come_back_empty),
          TEST(replies_too_long_for_their_room_become_errors),
+         TEST(nothing_is_done_that_can_not_be_answered),
          TEST(names_without_an_end_are_refused),
          TEST(batch_forget_is_not_believed),
          TEST(a_write_is_no_longer_than_its_payload),

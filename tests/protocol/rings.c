@@ -308,6 +308,49 @@ static void no_request_is_lost_between_kick_and_sleep(void)
     pipeline(NO_EVENT_IDX, 20000);
 }
 
+static bool put_at(struct guest_queue *q, size_t slot)
+{
+    static const struct fuse_getattr_in in;
+    struct fm m;
+
+    fm_init(&m, FUSE_GETATTR, FC_ROOT);
+    fm_add(&m, &in, sizeof(in));
+    m.room = sizeof(struct fuse_attr_out);
+    return guest_queue_buf(q, fm_bytes(&m) * 2) &&
+           CHECK_EQ(fm_put(q, &m, fm_bytes(&m) * slot), 0, "it fits");
+}
+
+/*
+ * The guest looks at the used ring without a rest and has its next request
+ * ready, so that it comes just as the device is about to sleep: a little
+ * later in each round, to meet every step on that way.
+ */
+static void a_guest_that_never_sleeps_is_never_forgotten(void)
+{
+    static const uint64_t features[] = { VM_RING_FEATURES, NO_EVENT_IDX };
+
+    for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
+        struct vm_opts o = { .features = features[i] };
+        struct vm vm;
+
+        if (vm_start_fuse(&vm, &o) && put_at(&vm.q[1], 0)) {
+            for (uint32_t n = 1; n < 50000; n++) {
+                uint16_t head;
+                uint32_t used;
+
+                guest_publish(&vm.q[1]);
+                if (!put_at(&vm.q[1], n % 2) ||
+                    !CHECK_EQ(guest_spin(&vm.q[1], &head, &used), 0,
+                              "it comes back"))
+                    break;
+                for (volatile uint32_t k = 0; k < n % 128; k++)
+                    ;
+            }
+        }
+        vm_end(&vm);
+    }
+}
+
 /* A guest with nothing to say may kick all the same, QEMU's does at start. */
 static void kicks_with_nothing_on_the_ring_do_no_harm(void)
 {
@@ -332,4 +375,5 @@ TAP_MAIN(TEST(rings_of_every_size_wrap_around),
          TEST(no_call_comes_before_the_index_asked_for),
          TEST(no_call_comes_when_the_flag_says_so),
          TEST(no_request_is_lost_between_kick_and_sleep),
+         TEST(a_guest_that_never_sleeps_is_never_forgotten),
          TEST(kicks_with_nothing_on_the_ring_do_no_harm))

@@ -258,9 +258,24 @@ static bool put_reads(struct guest_queue *q, struct fm *m,
     return true;
 }
 
-/* All the guest memory a ring's requests may write is filled after the stop
- * and has to stay as it is while the other rings are at work. */
-static void nothing_is_written_after_the_stop(void)
+/* All the guest memory a ring's requests may write is filled, and has to stay
+ * as it is while the other rings are at work. */
+static void stays_quiet(struct vm *vm, struct guest_queue *q)
+{
+    uint8_t *buf = guest_queue_buf(q, q->buf_size);
+    uint16_t used = q->used->idx;
+    bool same = true;
+
+    memset(buf, 0x77, q->buf_size);
+    for (int i = 0; i < 10; i++)
+        vm_alive(vm, 2);
+    for (size_t i = 0; i < q->buf_size; i++)
+        same = same && buf[i] == 0x77;
+    CHECK(same, "guest memory stays as it is");
+    CHECK_EQ(q->used->idx, used, "so does the used ring");
+}
+
+static void quiet_after(bool stop)
 {
     struct vm_opts o = { .queues = 3 };
     struct fuse_entry_out e;
@@ -276,27 +291,22 @@ static void nothing_is_written_after_the_stop(void)
         struct fuse_read_in in = { .fh = f.fh, .size = BIG };
 
         host_write(&vm, "f", data, BIG);
+        vm.fe.ack_all = true;
         for (int round = 0; round < 10; round++) {
             uint32_t base = 0;
-            uint16_t used;
-            bool same = true;
-            uint8_t *buf;
 
             if (!put_reads(q, m, &in, &e))
                 break;
-            buf = guest_queue_buf(q, q->buf_size);
             guest_publish(q);
             talk(&vm, round % 3);
+            if (!stop) {
+                CHECK_EQ(fe_ring_enable(&vm.fe, q, false), 0, "");
+                stays_quiet(&vm, q);
+            }
             CHECK_EQ(fe_ring_stop(&vm.fe, q, &base), 0, "");
-            used = q->used->idx;
-            CHECK_EQ((uint16_t)base, used, "what was taken was finished");
-            memset(buf, 0x77, q->buf_size);
-            for (int i = 0; i < 10; i++)
-                vm_alive(&vm, 2);
-            for (size_t i = 0; i < q->buf_size; i++)
-                same = same && buf[i] == 0x77;
-            CHECK(same, "guest memory stays as it is");
-            CHECK_EQ(q->used->idx, used, "so does the used ring");
+            CHECK_EQ((uint16_t)base, q->used->idx,
+                     "what was taken was finished");
+            stays_quiet(&vm, q);
             guest_queue_reset(q, 0);
             CHECK_EQ(fe_ring_start(&vm.fe, q, 0), 0, "");
             CHECK_EQ(fe_ring_enable(&vm.fe, q, true), 0, "");
@@ -305,6 +315,16 @@ static void nothing_is_written_after_the_stop(void)
     }
     free(data);
     vm_end(&vm);
+}
+
+static void nothing_is_written_after_the_stop(void)
+{
+    quiet_after(true);
+}
+
+static void nothing_is_written_after_a_disable(void)
+{
+    quiet_after(false);
 }
 
 static void rings_restart_at_another_size_and_place(void)
@@ -361,5 +381,6 @@ TAP_MAIN(TEST(a_kick_before_enable_is_not_lost),
          TEST(the_base_counts_what_was_taken),
          TEST(a_ring_never_started_has_base_0),
          TEST(nothing_is_written_after_the_stop),
+         TEST(nothing_is_written_after_a_disable),
          TEST(rings_restart_at_another_size_and_place),
          TEST(a_guests_reset_begins_a_new_life))

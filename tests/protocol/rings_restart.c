@@ -35,4 +35,55 @@ static void a_start_that_is_stopped_at_once_keeps_its_base(void)
     vm_end(&vm);
 }
 
-TAP_MAIN(TEST(a_start_that_is_stopped_at_once_keeps_its_base))
+/* Put @n GETATTRs on the ring and kick once. */
+static void put_many(struct guest_queue *q, unsigned int n)
+{
+    static const struct fuse_getattr_in in;
+    struct fm m;
+
+    for (unsigned int i = 0; i < n; i++) {
+        fm_init(&m, FUSE_GETATTR, FC_ROOT);
+        fm_add(&m, &in, sizeof(in));
+        m.room = sizeof(struct fuse_attr_out);
+        CHECK_EQ(fm_put(q, &m, i * 2 * GUEST_PAGE), 0, "it fits");
+    }
+    guest_publish_quietly(q);
+    guest_kick(q);
+}
+
+/*
+ * A stop meets a pool that is just finishing: the finished job and the new
+ * slot come with one wake, and the thread has to see both.  (It once slept on
+ * with the finished job in its list.)
+ */
+static void a_stop_under_load_waits_for_the_pool_and_no_longer(void)
+{
+    static const char *const args[] = { "--thread-pool-size=1", NULL };
+    static const struct vm_opts o = { .d = { .args = args } };
+    struct vm vm;
+
+    if (vm_start_fuse(&vm, &o)) {
+        struct guest_queue *q = &vm.q[1];
+
+        CHECK(guest_queue_buf(q, 16 * 2 * GUEST_PAGE) != NULL, "");
+        for (int round = 0; round < 3000 && !q->lost; round++) {
+            uint16_t head, taken = 0;
+            uint32_t used, base = 0;
+
+            put_many(q, 1 + (unsigned int)round % 8);
+            if (!CHECK_EQ(fe_get_base(&vm.fe, q->idx, &base), 0, "stop"))
+                break;
+            while (guest_take(q, &head, &used))
+                taken++;
+            CHECK_EQ((uint16_t)base, q->used_idx, "what was taken is done");
+            CHECK(taken <= 8, "and nothing twice");
+            guest_queue_reset(q, 0);
+            CHECK_EQ(fe_ring_start(&vm.fe, q, 0), 0, "");
+        }
+        vm_alive(&vm, 1);
+    }
+    vm_end(&vm);
+}
+
+TAP_MAIN(TEST(a_start_that_is_stopped_at_once_keeps_its_base),
+         TEST(a_stop_under_load_waits_for_the_pool_and_no_longer))

@@ -144,6 +144,26 @@ static void no_call_is_lost_when_call_fds_are_swapped_while_disabled(void)
     world_rounds(&three, ROUNDS(3000), call_disabled_round);
 }
 
+/* The same around a stop: told before it, used after the next start. */
+static void call_stopped_round(struct world *w, int i)
+{
+    struct guest_queue *q = &w->vm.q[WORLD_BUSY];
+    uint32_t base = 0;
+
+    if (i % 2)
+        load_swap_call(&w->l);
+    CHECK_EQ(fe_get_base(&w->vm.fe, q->idx, &base), 0, "stop");
+    if (i % 2 == 0)
+        load_swap_call(&w->l);
+    CHECK_EQ(fe_ring_start(&w->vm.fe, q, base), 0, "start");
+    CHECK_EQ(fe_ring_enable(&w->vm.fe, q, true), 0, "");
+}
+
+static void nor_when_they_are_swapped_around_a_stop(void)
+{
+    world_rounds(&three, ROUNDS(1000), call_stopped_round);
+}
+
 static void everything_round(struct world *w,
                                                            int i)
 {
@@ -177,4 +197,5 @@ TAP_MAIN(TEST(rings_are_enabled_and_disabled_under_load),
          TEST(kick_fds_are_swapped_under_load),
          TEST(no_call_is_lost_when_call_fds_are_swapped_under_load),
          TEST(no_call_is_lost_when_call_fds_are_swapped_while_disabled),
+         TEST(nor_when_they_are_swapped_around_a_stop),
          TEST(everything_is_swapped_at_once_under_load))
