@@ -68,8 +68,8 @@ bool tap_check_mem(const void *got, const void *want, size_t len,
         if (a[i] == b[i])
             continue;
         failed = true;
-        tap_diag("%s:%d: %s: byte %zu of %zu is 0x%02x, want 0x%02x (%s)",
-                 file, line, expr, i, len, a[i], b[i], why);
+        tap_diag("%s:%d: %s: byte %zu of %zu is 0x%02x, want 0x%02x (%s)", file,
+                 line, expr, i, len, a[i], b[i], why);
         return false;
     }
     return true;

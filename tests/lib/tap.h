@@ -21,13 +21,15 @@ struct tap_test {
     const char *name;
     void (*run)(void);
 };
-#define TEST(fn)     { #fn, fn }
-#define TAP_MAIN(...)                                                     \
-    int main(int argc, char **argv)                                       \
-    {                                                                     \
-        static const struct tap_test tests[] = { __VA_ARGS__ };           \
-        return tap_run(tests, sizeof(tests) / sizeof(tests[0]), argc,     \
-                       argv);                                             \
+#define TEST(fn)                                                               \
+    {                                                                          \
+#fn, fn                                                                \
+    }
+#define TAP_MAIN(...)                                                          \
+    int main(int argc, char **argv)                                            \
+    {                                                                          \
+        static const struct tap_test tests[] = { __VA_ARGS__ };                \
+        return tap_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);   \
     }
 
 int tap_run(const struct tap_test *tests, size_t n, int argc, char **argv);
@@ -51,12 +53,12 @@ bool tap_failing(void);
 void tap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #define CHECK(e, why) tap_check((e), __FILE__, __LINE__, #e, (why))
-#define CHECK_EQ(got, want, why)                                          \
-    tap_check_eq((int64_t)(got), (int64_t)(want), __FILE__, __LINE__,     \
+#define CHECK_EQ(got, want, why)                                               \
+    tap_check_eq((int64_t)(got), (int64_t)(want), __FILE__, __LINE__,          \
                  #got " == " #want, (why))
-#define CHECK_STR(got, want, why)                                         \
+#define CHECK_STR(got, want, why)                                              \
     tap_check_str((got), (want), __FILE__, __LINE__, #got, (why))
-#define CHECK_MEM(got, want, len, why)                                    \
+#define CHECK_MEM(got, want, len, why)                                         \
     tap_check_mem((got), (want), (len), __FILE__, __LINE__, #got, (why))
 
 #endif

@@ -24,8 +24,8 @@ static const int syslog_prio[] = {
     [LOG_LEVEL_DEBUG] = LOG_DEBUG,
 };
 static const char *const level_name[] = {
-    [LOG_LEVEL_OFF] = "bug",   [LOG_LEVEL_ERROR] = "error",
-    [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_OFF] = "bug",     [LOG_LEVEL_ERROR] = "error",
+    [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_INFO] = "info",
     [LOG_LEVEL_DEBUG] = "debug",
 };
 

@@ -55,10 +55,10 @@ int log_relay(int fd);
 void log_write(enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-#define log_at(level, ...)                   \
-    do {                                     \
-        if ((level) <= log_get_level())      \
-            log_write((level), __VA_ARGS__); \
+#define log_at(level, ...)                                                     \
+    do {                                                                       \
+        if ((level) <= log_get_level())                                        \
+            log_write((level), __VA_ARGS__);                                   \
     } while (0)
 #define log_err(...)   log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_at(LOG_LEVEL_WARN, __VA_ARGS__)
@@ -78,21 +78,21 @@ struct log_limit {
 /* Return: true when the line may be written now; tells what was dropped. */
 bool log_limit_pass(struct log_limit *l);
 
-#define log_limited(level, ...)                                       \
-    do {                                                              \
-        static struct log_limit limit_;                               \
-        if ((level) <= log_get_level() && log_limit_pass(&limit_))    \
-            log_write((level), __VA_ARGS__);                          \
+#define log_limited(level, ...)                                                \
+    do {                                                                       \
+        static struct log_limit limit_;                                        \
+        if ((level) <= log_get_level() && log_limit_pass(&limit_))             \
+            log_write((level), __VA_ARGS__);                                   \
     } while (0)
 
 /*
  * A fault of our own, never of a peer's making: say so and die.  The
  * supervisor reports it.
  */
-#define BUG_ON(cond)                                                    \
-    do {                                                                \
-        if (__builtin_expect(!!(cond), 0))                              \
-            log_bug(__FILE__, __LINE__, #cond);                         \
+#define BUG_ON(cond)                                                           \
+    do {                                                                       \
+        if (__builtin_expect(!!(cond), 0))                                     \
+            log_bug(__FILE__, __LINE__, #cond);                                \
     } while (0)
 _Noreturn void log_bug(const char *file, int line, const char *what);
 

@@ -11,20 +11,20 @@
 #include <time.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)            \
-    ({                       \
-        typeof(a) a_ = (a);  \
-        typeof(b) b_ = (b);  \
-        a_ < b_ ? a_ : b_;   \
+#define MIN(a, b)                                                              \
+    ({                                                                         \
+        typeof(a) a_ = (a);                                                    \
+        typeof(b) b_ = (b);                                                    \
+        a_ < b_ ? a_ : b_;                                                     \
     })
-#define MAX(a, b)            \
-    ({                       \
-        typeof(a) a_ = (a);  \
-        typeof(b) b_ = (b);  \
-        a_ > b_ ? a_ : b_;   \
+#define MAX(a, b)                                                              \
+    ({                                                                         \
+        typeof(a) a_ = (a);                                                    \
+        typeof(b) b_ = (b);                                                    \
+        a_ > b_ ? a_ : b_;                                                     \
     })
-#define container_of(p, type, member) \
-    ((type *)((char *)(p) - offsetof(type, member)))
+#define container_of(p, type, member)                                          \
+    ((type *)((char *)(p)-offsetof(type, member)))
 
 /* One load, one store: the compiler may neither repeat nor tear them. */
 #define READ_ONCE(x)     (*(const volatile typeof(x) *)&(x))
