@@ -12,7 +12,7 @@
 
 struct fuse_device_opts {
     struct pt_opts pt;
-    /* Threads that take requests off the rings' threads; 0: rings serve
+    /* Threads that take requests off the rings' threads; 0 and 1: rings serve
      * their requests themselves. */
     unsigned int thread_pool_size;
 };

@@ -58,7 +58,7 @@ static void put_many(struct guest_queue *q, unsigned int n)
  */
 static void a_stop_under_load_waits_for_the_pool_and_no_longer(void)
 {
-    static const char *const args[] = { "--thread-pool-size=1", NULL };
+    static const char *const args[] = { "--thread-pool-size=2", NULL };
     static const struct vm_opts o = { .d = { .args = args } };
     struct vm vm;
 
