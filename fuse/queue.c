@@ -365,6 +365,7 @@ int queue_replace(struct queue *old, struct queue **out)
     q->cfg = old->cfg;
     q->broken = old->broken;
     q->kick_dead = old->kick_dead;
+    q->untold = old->untold;
     q->start_gen = old->start_gen;
     for (int i = 0; i < RING_FD_KINDS; i++) {
         q->fd[i] = take_fd(&old->fd[i]);

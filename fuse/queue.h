@@ -39,6 +39,7 @@ struct job {
  * struct queue
  * @seq:      slot seq of @cfg, what the thread acts upon.
  * @fd, @fd_gen: kick, call and err eventfds and the generations they are.
+ * @untold:   the call fd is new and has not been signalled yet.
  * @in_flight: taken off the ring and not put back yet.
  * @serving:  the head the thread itself is at work on.
  * @cancel:   heads whose threads were given up (fuse/rescue.h): in flight
@@ -60,7 +61,7 @@ struct queue {
 
     uint64_t seq;
     struct vring_cfg cfg;
-    bool live, broken, kick_dead;
+    bool live, broken, kick_dead, untold;
     uint32_t start_gen;
     int fd[RING_FD_KINDS];
     uint32_t fd_gen[RING_FD_KINDS];

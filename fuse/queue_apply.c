@@ -148,12 +148,24 @@ static void tell_run(struct queue *q)
     atomic_store_explicit(&q->run->applied_seq, q->seq, memory_order_release);
 }
 
+/*
+ * The old call fd may have been signalled when nobody looked at it any more,
+ * before a stop or a disable even; a needless interrupt is cheap, a lost one
+ * is for ever.
+ */
+static void tell_new_call(struct queue *q)
+{
+    if (!q->untold || !q->live)
+        return;
+    q->untold = false;
+    queue_call(q);
+}
+
 /* Model (tests/model/kick.pml): apply. */
 static void apply(struct queue *q, const struct vring_cfg *snapshot,
                   uint64_t seq)
 {
     struct vring_cfg cfg = *snapshot;
-    bool was_open = vring_is_open(&q->ring), new_call;
 
     if (vring_cfg_check(&cfg) < 0) {
         log_limited(LOG_LEVEL_ERROR,
@@ -162,7 +174,7 @@ static void apply(struct queue *q, const struct vring_cfg *snapshot,
                     q->idx, cfg.flags, cfg.size);
         cfg.flags = 0;
     }
-    new_call = take_fds(q, &cfg);
+    q->untold |= take_fds(q, &cfg);
     if (cfg.flags & VRING_CFG_STARTED)
         attach(q, &cfg);
     else
@@ -174,10 +186,7 @@ static void apply(struct queue *q, const struct vring_cfg *snapshot,
     log_debug("fuse: ring %u: slot %llu: flags 0x%x, %s at %u", q->idx,
               (unsigned long long)seq, cfg.flags, q->live ? "live" : "idle",
               q->ring.last_avail);
-    /* The old call fd may have been signalled when nobody looked at it any
-     * more; a needless interrupt is cheap, a lost one is for ever. */
-    if (new_call && was_open && q->live)
-        queue_call(q);
+    tell_new_call(q);
     tell_run(q);
     device_tell_applied(q->dev);
 }

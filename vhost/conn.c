@@ -252,11 +252,11 @@ static int on_event(void *arg)
         log_limited(LOG_LEVEL_ERROR, "ring %u: broken by the guest: %s",
                     msg.u.broken.ring, strerror(-msg.u.broken.reason));
     } else {
-        log_err("the device failed: the connection ends");
+        log_err("the device failed: NEEDS_RESET, and the connection ends");
+        c->status |= VIRTIO_STATUS_NEEDS_RESET;
+        c->failed = true;
     }
     ret = ipc_reply(&c->evt, &msg, 0, NULL);
-    if (ret == 0 && msg.type == IPC_EVT_FAILED)
-        ret = -EIO;
     if (ret == 0)
         return 0;
 fail:
@@ -382,11 +382,16 @@ static int serve(struct vu_conn *c, int supervisor_fd)
             c->dead = true;
             return -EPIPE;
         }
+        if (c->failed)
+            return -EIO;
         if (!p[3].revents)
             continue;
         ret = on_front_end(c);
         if (ret <= 0)
             return ret;
+        /* It failed while this message was at work; the answer is out. */
+        if (c->failed)
+            return -EIO;
     }
 }
 

@@ -34,7 +34,8 @@ int vu_conn_create(const struct vu_opts *opts, int cmd_fd, int evt_fd,
  * @supervisor_fd: link to the supervisor; end of file there ends the run.
  *
  * Return: 0 when the front-end disconnected (the normal end) or the
- * supervisor told us to stop; -EPIPE when the request process died;
+ * supervisor told us to stop; -EPIPE when the request process died, -EIO when
+ * it said that it can not go on;
  * another -errno when the front-end sent what it must not.
  */
 int vu_conn_run(struct vu_conn *conn, int fd, int supervisor_fd);

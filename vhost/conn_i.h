@@ -77,7 +77,8 @@ struct vu_ring {
 struct vu_conn {
     struct vu_opts opts;
     struct ipc_chan cmd, evt;
-    bool dead; /* the request process is gone, or may as well be */
+    bool dead;   /* the request process is gone, or may as well be */
+    bool failed; /* it said that it can not go on */
     struct cfg_page *cfg;
     const struct run_page *run;
     int wake_fd[VRING_MAX];

@@ -208,8 +208,8 @@ static bool step(struct hold *h, bool *ended, int64_t *ret)
         return false;
     *ended = false;
     *ret = 0;
-    if (trace(PTRACE_GET_SYSCALL_INFO, h->tid, sizeof(info),
-              (uintptr_t)&info) < 0)
+    if (trace(PTRACE_GET_SYSCALL_INFO, h->tid, sizeof(info), (uintptr_t)&info) <
+        0)
         return false;
     if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
         h->nr = info.entry.nr;

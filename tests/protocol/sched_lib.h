@@ -47,14 +47,14 @@ uint64_t eventfd_count(int fd);
 
 enum place {
     /* A ring's thread. */
-    RING_SLEEPS,       /* about to ppoll */
-    RING_SEES_KICK,    /* ppoll has said that the kick is readable */
-    RING_SEES_WAKE,    /* ppoll has said that the wake is readable */
-    RING_DRAINS,       /* about to read the kick: the slot said live */
-    RING_DRAINED,      /* has read it, has not looked at the ring */
-    RING_IN_REQUEST,   /* about to ask the host's file system */
-    RING_CALLS,        /* used ring written, call fd not yet */
-    RING_CALLED,       /* call fd written */
+    RING_SLEEPS,     /* about to ppoll */
+    RING_SEES_KICK,  /* ppoll has said that the kick is readable */
+    RING_SEES_WAKE,  /* ppoll has said that the wake is readable */
+    RING_DRAINS,     /* about to read the kick: the slot said live */
+    RING_DRAINED,    /* has read it, has not looked at the ring */
+    RING_IN_REQUEST, /* about to ask the host's file system */
+    RING_CALLS,      /* used ring written, call fd not yet */
+    RING_CALLED,     /* call fd written */
     /* The control process. */
     CONTROL_SEES,      /* poll has returned, nothing read yet */
     CONTROL_PUBLISHED, /* slot published, ring not yet woken */

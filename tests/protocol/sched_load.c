@@ -165,8 +165,7 @@ static bool turn(struct load *l)
         return false;
     if (any || sleep_for_a_call(l))
         return true;
-    CHECK(__atomic_load_n(&l->q->used->idx, __ATOMIC_SEQ_CST) ==
-              l->q->used_idx,
+    CHECK(__atomic_load_n(&l->q->used->idx, __ATOMIC_SEQ_CST) == l->q->used_idx,
           "no completion comes without its call");
     CHECK(false, "no request is lost");
     return false;
@@ -181,8 +180,7 @@ static void *run(void *arg)
         stand_while_paused(l);
     } while (turn(l));
     /* Ended without being asked, or with something still in flight. */
-    if (l->want != LOAD_ABANDON &&
-        (l->want != LOAD_FINISH || in_flight(l) > 0))
+    if (l->want != LOAD_ABANDON && (l->want != LOAD_FINISH || in_flight(l) > 0))
         l->failed = true;
     pthread_cond_broadcast(&l->cond);
     pthread_mutex_unlock(&l->lock);

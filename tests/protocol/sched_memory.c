@@ -96,6 +96,7 @@ static void gone_round(struct world *w, int i)
     const struct guest_mem none = { .n = 0 };
     struct quiet s;
 
+    load_progress(&w->l, 1 + (unsigned int)i % LOAD_DEPTH);
     load_pause(&w->l);
     CHECK_EQ(fe_mem_table(&w->vm.fe, &none), 0, "no memory at all");
     load_take(&w->l);

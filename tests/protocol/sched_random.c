@@ -11,8 +11,7 @@
 static const struct vm_opts three = { .queues = 3 };
 static const struct vm_opts pooled = {
     .queues = 3,
-    .d = { .args =
-               (const char *const[]){ "--thread-pool-size=2", NULL } },
+    .d = { .args = (const char *const[]){ "--thread-pool-size=2", NULL } },
 };
 static uint64_t seed;
 

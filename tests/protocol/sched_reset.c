@@ -42,9 +42,8 @@ static void quiet_while_it_rests(struct world *w)
     quiet_end(&s, &w->l);
 }
 
-static void reset_round(struct world *w, int i)
+static void reset(struct world *w)
 {
-    (void)i;
     load_pause(&w->l);
     CHECK_EQ(fe_set(&w->vm.fe, FE_RESET_DEVICE, NULL, 0, NULL, 0, true), 0,
              "RESET_DEVICE");
@@ -52,6 +51,12 @@ static void reset_round(struct world *w, int i)
     load_forget(&w->l);
     set_up_again(w);
     load_resume(&w->l);
+}
+
+static void reset_round(struct world *w, int i)
+{
+    load_progress(&w->l, 1 + (unsigned int)i % LOAD_DEPTH);
+    reset(w);
 }
 
 static void the_device_is_reset_under_load(void)
@@ -67,6 +72,7 @@ static void status_round(struct world *w, int i)
 
     if (i % 2)
         fe_set_u64(&vm->fe, FE_SET_STATUS, 15);
+    load_progress(&w->l, 1 + (unsigned int)i % LOAD_DEPTH);
     load_pause(&w->l);
     CHECK_EQ(fe_set_u64(&vm->fe, FE_SET_STATUS, 0), 0, "SET_STATUS 0");
     CHECK_EQ(fe_get_u64(&vm->fe, FE_GET_STATUS, &status), 0, "GET_STATUS");
@@ -95,13 +101,14 @@ static void busy_reset_round(struct world *w, int i)
     struct vm *vm = &w->vm;
     struct guest_queue *q = &vm->q[WORLD_BUSY];
 
+    load_progress(&w->l, 1 + (unsigned int)i % LOAD_DEPTH);
     load_swap_call(&w->l);
     if (i % 2)
         fe_ring_enable(&vm->fe, q, false);
     load_swap_kick(&w->l);
     if (i % 3 == 0)
         fe_ring_enable(&vm->fe, q, true);
-    reset_round(w, i);
+    reset(w);
 }
 
 static void a_reset_amid_other_changes_leaves_nothing(void)

@@ -32,7 +32,7 @@ static void disabled_round(struct world *w, int i)
     struct guest_queue *q = &w->vm.q[WORLD_BUSY];
     struct quiet s;
 
-    (void)i;
+    load_progress(&w->l, 1 + (unsigned int)i % LOAD_DEPTH);
     load_pause(&w->l);
     w->vm.fe.ack_all = true;
     CHECK_EQ(fe_ring_enable(&w->vm.fe, q, false), 0, "");
@@ -59,6 +59,7 @@ static void stop_round(struct world *w, int i)
     struct quiet s;
     uint32_t base = 0;
 
+    load_progress(&w->l, 1 + (unsigned int)i % LOAD_DEPTH);
     load_pause(&w->l);
     if (i % 2)
         CHECK_EQ(fe_ring_stop(&w->vm.fe, q, &base), 0, "disable, stop");
@@ -164,8 +165,7 @@ static void nor_when_they_are_swapped_around_a_stop(void)
     world_rounds(&three, ROUNDS(1000), call_stopped_round);
 }
 
-static void everything_round(struct world *w,
-                                                           int i)
+static void everything_round(struct world *w, int i)
 {
     struct guest_queue *q = &w->vm.q[WORLD_BUSY];
 
@@ -186,8 +186,7 @@ static void everything_round(struct world *w,
 
 static void everything_is_swapped_at_once_under_load(void)
 {
-    world_rounds(&three, ROUNDS(2000),
-           everything_round);
+    world_rounds(&three, ROUNDS(2000), everything_round);
 }
 
 TAP_MAIN(TEST(rings_are_enabled_and_disabled_under_load),

@@ -90,4 +90,3 @@ void world_rounds(const struct vm_opts *o, int n,
     }
     world_end(&w);
 }
-
