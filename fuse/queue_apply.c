@@ -175,10 +175,10 @@ static void apply(struct queue *q, const struct vring_cfg *snapshot,
         cfg.flags = 0;
     }
     q->untold |= take_fds(q, &cfg);
-    if (cfg.flags & VRING_CFG_STARTED)
-        attach(q, &cfg);
-    else
+    if (!(cfg.flags & VRING_CFG_STARTED))
         detach(q, &cfg);
+    else if (!vring_is_open(&q->ring) || voids_in_flight(&q->cfg, &cfg))
+        attach(q, &cfg); /* else the pool may be reading the ring */
     q->cfg = cfg;
     q->seq = seq;
     q->live = served(&cfg) && !q->broken && vring_is_open(&q->ring);

@@ -27,6 +27,7 @@
 #define MAGIC     0x31504956U
 #define RINGS     3
 #define STEPS_MAX 200
+#define HANG_S    20 /* so long takes only what never ends */
 
 static struct fuse_device_opts opts = {
     .pt = { .xattr = true, .readdirplus = true },
@@ -95,15 +96,18 @@ static void wake(const struct control *c, uint32_t ring)
 static void close_device(struct control *c)
 {
     struct device *d = c->d;
+    struct timespec until;
 
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += HANG_S;
     atomic_store(&d->stopping, 1);
     for (uint32_t i = 0; i < RINGS; i++)
         wake(c, i);
     pthread_mutex_lock(&d->lock);
     while (d->running > 0)
-        pthread_cond_wait(&d->applied, &d->lock);
+        FUZZ_CHECK(!pthread_cond_timedwait(&d->applied, &d->lock, &until));
     pthread_mutex_unlock(&d->lock);
-    FUZZ_CHECK(pool_stop(d->pool, 20000));
+    FUZZ_CHECK(pool_stop(d->pool, HANG_S * 1000));
     for (uint32_t i = 0; i < d->nrings; i++)
         queue_destroy(d->queue[i]);
     shutdown(c->evt, SHUT_RDWR);

@@ -140,8 +140,8 @@ void guest_kick(struct guest_queue *q);
 bool guest_take(struct guest_queue *q, uint16_t *head, uint32_t *len);
 /**
  * guest_wait() - the same, sleeping on the call eventfd.
- * Return: 0; -ETIMEDOUT when no call came within the deadline, -EBADMSG for a used element
- * which names no chain of ours.
+ * Return: 0; -ETIMEDOUT when no call came within the deadline, -EBADMSG for
+ * a used element which names no chain of ours.
  */
 int guest_wait(struct guest_queue *q, uint16_t *head, uint32_t *len);
 /* The same, looking again and again: for rings without a call eventfd. */

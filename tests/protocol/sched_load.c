@@ -2,6 +2,7 @@
 #include "tests/protocol/sched_load.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,8 @@ static bool sleep_for_a_call(struct load *l)
 
         pthread_mutex_unlock(&l->lock);
         got = poll(p, 2, DEADLINE_MS);
+        while (atomic_load(&l->front) > 0)
+            sched_yield();
         pthread_mutex_lock(&l->lock);
         if (got <= 0)
             return false;
@@ -189,6 +192,13 @@ static void *run(void *arg)
 
 /* ---- the test's thread ---- */
 
+static void lock_first(struct load *l)
+{
+    atomic_fetch_add(&l->front, 1);
+    pthread_mutex_lock(&l->lock);
+    atomic_fetch_sub(&l->front, 1);
+}
+
 static void nudge(struct load *l)
 {
     uint64_t one = 1;
@@ -214,7 +224,7 @@ void load_start(struct load *l)
 
 static void want(struct load *l, enum load_want w)
 {
-    pthread_mutex_lock(&l->lock);
+    lock_first(l);
     l->want = w;
     pthread_cond_broadcast(&l->cond);
     pthread_mutex_unlock(&l->lock);
@@ -224,7 +234,7 @@ static void want(struct load *l, enum load_want w)
 void load_pause(struct load *l)
 {
     want(l, LOAD_PAUSE);
-    pthread_mutex_lock(&l->lock);
+    lock_first(l);
     while (!l->paused && !l->failed)
         pthread_cond_wait(&l->cond, &l->lock);
     pthread_mutex_unlock(&l->lock);
@@ -240,7 +250,7 @@ bool load_progress(struct load *l, uint64_t n)
     bool well;
     uint64_t until;
 
-    pthread_mutex_lock(&l->lock);
+    lock_first(l);
     until = l->back + n;
     while (l->back < until && !l->failed)
         pthread_cond_wait(&l->cond, &l->lock);
@@ -277,7 +287,7 @@ bool load_swap_call(struct load *l)
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), old;
     bool well;
 
-    pthread_mutex_lock(&l->lock);
+    lock_first(l);
     well = CHECK_EQ(fe_set_fd(&l->vm->fe, FE_SET_VRING_CALL, l->q->idx, fd), 0,
                     "SET_VRING_CALL");
     old = l->q->call_fd;
@@ -294,7 +304,7 @@ bool load_swap_kick(struct load *l)
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), old;
     bool well;
 
-    pthread_mutex_lock(&l->lock);
+    lock_first(l);
     old = l->q->kick_fd;
     l->q->kick_fd = fd;
     pthread_mutex_unlock(&l->lock);

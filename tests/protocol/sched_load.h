@@ -17,6 +17,7 @@
  */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,6 +38,8 @@ struct load_slot {
  * struct load
  * @lock:   guards all that both threads use: @want, @paused and the queue's
  *          eventfds.  The thread holds it while it touches them.
+ * @front:  how many wait for @lock on the test's side; the load, which takes
+ *          it again and again, lets them go first.
  * @nudge:  eventfd: look at @want, or at a new call eventfd.
  * @put, @back: requests made available, answered; the thread's while it runs.
  * @failed: a request or its notification was lost.
@@ -47,6 +50,7 @@ struct load {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t cond;
+    atomic_int front;
     enum load_want want;
     bool paused, failed;
     int nudge;
