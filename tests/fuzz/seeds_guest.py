@@ -403,6 +403,15 @@ def devices():
                           + u32(3 * n + 3) + u32(1) + u32(1) + u32(1)))
     save("device", "pooled_ring_stopped_under_load",
          u8(1) + up[1:] + on_ring(init, look, look) + slot(1) + rounds + SYNC)
+    # The slot turns impossible, and good again, while jobs are under way.
+    rounds = b""
+    for n in range(1, 11):
+        rounds += (b"".join(dmem(0x1004 + 2 * (i % 64), u16(2 * (i % 3)))
+                            for i in range(3 * n, 3 * n + 3))
+                   + dmem(0x1002, u16(3 * n + 3)) + u8(5)
+                   + slot(1, u32(0x80000003)) + slot(1) + SYNC)
+    save("device", "pooled_ring_with_an_impossible_slot",
+         u8(1) + up[1:] + on_ring(init, look, look) + slot(1) + rounds + SYNC)
     save("device", "ring_grows_without_a_start_in_a_pool",
          u8(1) + up[1:] + on_ring(init) + slot(1, u32(3) + u32(2)) + SYNC
          + dmem(16 * 50, gdesc(0x4000, 104, 1, 51) + gdesc(0x4400, 80, 2, 0))
