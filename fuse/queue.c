@@ -290,7 +290,10 @@ static void *queue_main(void *arg)
             return NULL; /* another thread has taken its place */
         if (unlikely(guard_lost()))
             memory_lost(q);
-        queue_sleep(q, readable);
+        /* The wake that told of the end may be used up by now, see
+         * wait_wake(). */
+        if (!atomic_load_explicit(&d->stopping, memory_order_acquire))
+            queue_sleep(q, readable);
     }
     device_tell_ended(d);
     return NULL;

@@ -110,12 +110,13 @@ static void attach(struct queue *q, const struct vring_cfg *cfg)
     if (fresh) {
         q->broken = false;
         q->start_gen = cfg->start_gen;
-        ret = make_jobs(q, cfg->size);
-        if (ret == 0)
-            ret = vring_start(&q->ring, cfg, mm, log);
-    } else {
-        ret = vring_remap(&q->ring, cfg, mm, log);
     }
+    /* Also without a start: control's word on the size is not enough. */
+    ret = make_jobs(q, cfg->size);
+    if (ret == 0 && fresh)
+        ret = vring_start(&q->ring, cfg, mm, log);
+    else if (ret == 0)
+        ret = vring_remap(&q->ring, cfg, mm, log);
     memmap_put(mm);
     dirtylog_put(log);
     if (ret < 0)
@@ -162,29 +163,19 @@ static void tell_new_call(struct queue *q)
 }
 
 /* Model (tests/model/kick.pml): apply. */
-static void apply(struct queue *q, const struct vring_cfg *snapshot,
-                  uint64_t seq)
+static void apply(struct queue *q, const struct vring_cfg *cfg, uint64_t seq)
 {
-    struct vring_cfg cfg = *snapshot;
-
-    if (vring_cfg_check(&cfg) < 0) {
-        log_limited(LOG_LEVEL_ERROR,
-                    "fuse: ring %u: impossible configuration (flags 0x%x, "
-                    "size %u), taken as stopped",
-                    q->idx, cfg.flags, cfg.size);
-        cfg.flags = 0;
-    }
-    q->untold |= take_fds(q, &cfg);
-    if (!(cfg.flags & VRING_CFG_STARTED))
-        detach(q, &cfg);
-    else if (!vring_is_open(&q->ring) || voids_in_flight(&q->cfg, &cfg))
-        attach(q, &cfg); /* else the pool may be reading the ring */
-    q->cfg = cfg;
+    q->untold |= take_fds(q, cfg);
+    if (!(cfg->flags & VRING_CFG_STARTED))
+        detach(q, cfg);
+    else if (!vring_is_open(&q->ring) || voids_in_flight(&q->cfg, cfg))
+        attach(q, cfg); /* else the pool may be reading the ring */
+    q->cfg = *cfg;
     q->seq = seq;
-    q->live = served(&cfg) && !q->broken && vring_is_open(&q->ring);
-    PROBE3(cfg_read, q->idx, seq, cfg.flags);
+    q->live = served(cfg) && !q->broken && vring_is_open(&q->ring);
+    PROBE3(cfg_read, q->idx, seq, cfg->flags);
     log_debug("fuse: ring %u: slot %llu: flags 0x%x, %s at %u", q->idx,
-              (unsigned long long)seq, cfg.flags, q->live ? "live" : "idle",
+              (unsigned long long)seq, cfg->flags, q->live ? "live" : "idle",
               q->ring.last_avail);
     tell_new_call(q);
     tell_run(q);
@@ -277,6 +268,26 @@ static bool wait_in_flight(struct queue *q)
     }
 }
 
+/* What the slot says now, made possible.  Return: false when it could not be
+ * read. */
+static bool read_slot(struct queue *q, struct vring_cfg *cfg, uint64_t *seq)
+{
+    if (vring_slot_read(q->slot, cfg, seq) < 0) {
+        log_limited(LOG_LEVEL_WARN,
+                    "fuse: ring %u: its slot is being written without end",
+                    q->idx);
+        return false;
+    }
+    if (vring_cfg_check(cfg) < 0) {
+        log_limited(LOG_LEVEL_ERROR,
+                    "fuse: ring %u: impossible configuration (flags 0x%x, "
+                    "size %u), taken as stopped",
+                    q->idx, cfg->flags, cfg->size);
+        cfg->flags = 0;
+    }
+    return true;
+}
+
 /* Model (tests/model/kick.pml): refresh. */
 bool queue_refresh(struct queue *q)
 {
@@ -292,12 +303,8 @@ bool queue_refresh(struct queue *q)
         answer_cancelled(q);
         if (!vring_slot_changed(q->slot, q->seq))
             return true;
-        if (vring_slot_read(q->slot, &cfg, &seq) < 0) {
-            log_limited(LOG_LEVEL_WARN,
-                        "fuse: ring %u: its slot is being written without end",
-                        q->idx);
+        if (!read_slot(q, &cfg, &seq))
             return false;
-        }
         if (q->in_flight > 0 && voids_in_flight(&q->cfg, &cfg)) {
             if (!wait_in_flight(q))
                 return false;

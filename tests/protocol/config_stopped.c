@@ -204,6 +204,23 @@ static void features_may_be_written_again_before_features_ok(void)
     }
 }
 
+static void features_ok_does_not_outlive_version_1(void)
+{
+    struct vm vm;
+    uint64_t v = 0;
+
+    if (vm_start(&vm, &(struct vm_opts){ .no_start = true })) {
+        CHECK(features_ok(&vm), "");
+        CHECK_EQ(set_features(&vm, vm.fe.acked & ~BIT64(FE_F_VERSION_1)), 0,
+                 "");
+        CHECK_EQ(fe_get_u64(&vm.fe, FE_GET_STATUS, &v), 0, "");
+        CHECK_EQ(v, 3, "it is gone");
+        CHECK_EQ(set_features(&vm, vm.fe.acked), 0, "");
+        CHECK(features_ok(&vm), "and may come again");
+    }
+    vm_end(&vm);
+}
+
 static void bits_never_offered_are_refused_one_by_one(void)
 {
     struct vm vm;
@@ -285,6 +302,7 @@ static void a_control_process_that_dies_ends_all(void)
 TAP_MAIN(TEST(control_answers_while_the_request_process_stands_still),
          TEST(status_0_reads_back_when_the_requests_in_flight_are_done),
          TEST(features_may_be_written_again_before_features_ok),
+         TEST(features_ok_does_not_outlive_version_1),
          TEST(bits_never_offered_are_refused_one_by_one),
          TEST(a_request_process_that_dies_ends_all),
          TEST(a_control_process_that_dies_ends_all))

@@ -45,6 +45,15 @@ static void nothing_moves(struct vm *vm, struct guest_queue *q)
              "nothing is served");
 }
 
+/* What it was told last has been acted upon: its thread sleeps. */
+static void ring_rests(struct vm *vm)
+{
+    pid_t pid = role_pid(vm, ROLE_REQUEST);
+
+    talk(vm);
+    role_wait_asleep(pid, role_thread(pid, "vring1"));
+}
+
 static void a_ring_enabled_before_its_kick_starts_with_it(void)
 {
     for (int with_fd = 0; with_fd < 2; with_fd++) {
@@ -84,6 +93,12 @@ static void a_polled_ring_may_get_a_kick_fd_and_lose_it_again(void)
             put_getattr(q, &m, 0); /* and no kick */
             if (i % 2)
                 take_getattr(q, &m, 1);
+            /* Long after the look that each change brings. */
+            for (int k = 0; i % 4 == 1 && k < 3; k++) {
+                ring_rests(&vm);
+                put_getattr(q, &m, 0);
+                take_getattr(q, &m, 1);
+            }
             fe_set_fd(&vm.fe, FE_SET_VRING_KICK, 1, q->kick_fd);
             if (i % 2 == 0)
                 take_getattr(q, &m, 1);
