@@ -149,6 +149,15 @@ static void close_fds(struct device *d)
     fd_close(&d->backend_req_fd);
 }
 
+static void leave_threads(struct device *d)
+{
+    for (uint32_t i = 0; i < d->nrings; i++) {
+        if (d->queue[i])
+            pthread_detach(d->queue[i]->thread);
+    }
+    events_leave(d->events);
+}
+
 /*
  * A thread that hangs in a system call still uses what it has: then nothing
  * is freed and the process's end takes it all.
@@ -156,10 +165,12 @@ static void close_fds(struct device *d)
 static void device_fini(struct device *d)
 {
     bool quiet = stop_queues(d);
+    bool idle = pool_stop(d->pool, STOP_TIMEOUT_MS);
 
-    if (!pool_stop(d->pool, STOP_TIMEOUT_MS) || !quiet || d->given_up) {
+    if (!quiet || !idle || d->given_up) {
         log_warn("fuse: a request hangs in the host's file system; ending "
                  "without it");
+        leave_threads(d);
         return;
     }
     for (uint32_t i = 0; i < d->nrings; i++)

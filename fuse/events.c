@@ -110,14 +110,25 @@ void events_failed(struct events *ev)
     pthread_mutex_unlock(&ev->lock);
 }
 
-void events_destroy(struct events *ev)
+static void stop(struct events *ev)
 {
-    if (!ev)
-        return;
     pthread_mutex_lock(&ev->lock);
     ev->stop = true;
     pthread_cond_signal(&ev->some);
     pthread_mutex_unlock(&ev->lock);
+}
+
+void events_leave(struct events *ev)
+{
+    stop(ev);
+    pthread_detach(ev->thread);
+}
+
+void events_destroy(struct events *ev)
+{
+    if (!ev)
+        return;
+    stop(ev);
     pthread_join(ev->thread, NULL);
     pthread_cond_destroy(&ev->some);
     pthread_mutex_destroy(&ev->lock);

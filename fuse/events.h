@@ -27,6 +27,9 @@ void events_ring_broken(struct events *ev, uint32_t ring, int reason);
 /* Tell that the device can not go on: the connection ends. */
 void events_failed(struct events *ev);
 
+/* Let the thread end by itself; @ev stays good for who may still use it. */
+void events_leave(struct events *ev);
+
 /* End the thread.  Context: no other thread uses @ev any more. */
 void events_destroy(struct events *ev);
 

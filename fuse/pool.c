@@ -137,6 +137,7 @@ int pool_replace(struct pool *p, unsigned int i)
     pthread_mutex_lock(&p->lock);
     p->running--;
     pthread_mutex_unlock(&p->lock);
+    pthread_detach(p->workers[i]->thread); /* nobody will wait for it */
     ret = start_worker(p, life, &p->workers[i]);
     if (ret == 0)
         return 0;
@@ -171,6 +172,8 @@ bool pool_stop(struct pool *p, int timeout_ms)
         ret = pthread_cond_timedwait(&p->ended, &p->lock, &until);
     all = p->running == 0;
     pthread_mutex_unlock(&p->lock);
+    for (unsigned int i = 0; !all && i < p->n; i++)
+        pthread_detach(p->workers[i]->thread);
     if (!all)
         return false;
     for (unsigned int i = 0; i < p->n; i++) {

@@ -381,6 +381,7 @@ int queue_replace(struct queue *old, struct queue **out)
     atomic_init(&q->moved, q->epoch);
     q->in_flight = old->in_flight;
     q->cancel[q->n_cancel++] = old->serving;
+    pthread_detach(old->thread); /* nobody will wait for it */
     ret = queue_run(q);
     if (ret == 0)
         *out = q;
