@@ -131,7 +131,9 @@ static void a_kick_seen_before_a_disable_is_left_until_enable(void)
         pid_t control = role_pid(&vm, ROLE_CONTROL);
 
         for (int i = 0; i < ROUNDS(100) && !tap_failing(); i++) {
-            if (!hold_begin(&h, &vm, q))
+            /* From its sleep: before that it might still look at the ring
+             * for the last time, and find this without a kick. */
+            if (!hold_begin(&h, &vm, q) || !hold_at(&h, RING_SLEEPS))
                 break;
             put_getattr(q, &m, 0);
             guest_kick(q);

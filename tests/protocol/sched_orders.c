@@ -247,12 +247,16 @@ static bool there_is(enum place place)
 static bool arrive(struct cell *c, enum place place)
 {
     struct guest_queue *q = c->q;
+    uint64_t v;
 
+    /* Control has done all of the cell before: should it still wait for the
+     * ring, it would never read what this one sends. */
+    if (!CHECK_EQ(fe_get_u64(&c->vm.fe, FE_GET_FEATURES, &v), 0, ""))
+        return false;
     guest_eventfd_wait(q->call_fd, 0);
     ask_for_a_call(q);
-    if (!hold_begin(&c->ring, &c->vm, q))
-        return false;
-    if (place == RING_SLEEPS && !hold_at(&c->ring, place))
+    /* From its sleep on, so that it is the kick which leads there. */
+    if (!hold_begin(&c->ring, &c->vm, q) || !hold_at(&c->ring, RING_SLEEPS))
         return false;
     if (place == RING_SEES_WAKE) {
         send_fd(&c->vm, FE_SET_VRING_ERR, q->idx, q->err_fd, false);
