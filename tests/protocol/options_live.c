@@ -270,6 +270,32 @@ static void submounts_are_not_announced_when_told_so(void)
     submounts("--no-announce-submounts", false);
 }
 
+/* ---- descriptors ---- */
+
+/* A guest that holds more files than we may open is told so, and is served
+ * again once it has forgotten some. */
+VM_TEST(a_guest_that_uses_up_the_descriptors_gets_an_error,
+        ARGS("--rlimit-nofile=128"))
+{
+    struct fuse_entry_out e[256];
+    int n = 0, ret = 0;
+    char name[16];
+
+    for (int i = 0; i < 256; i++) {
+        snprintf(name, sizeof(name), "f%d", i);
+        host_write(vm, name, "", 0);
+    }
+    for (; n < 256 && ret == 0; n++) {
+        snprintf(name, sizeof(name), "f%d", n);
+        ret = fc_lookup(q, FC_ROOT, name, &e[n]);
+    }
+    CHECK_EQ(ret, -EMFILE, "the host's own error");
+    vm_alive(vm, VM_REQ);
+    for (int i = 0; i < n - 1; i++)
+        CHECK_EQ(fc_forget(q, e[i].nodeid, 1), FM_EMPTY, "");
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f255", &e[0]), 0, "served again");
+}
+
 /* ---- ids ---- */
 
 static uint32_t host_owner(const struct vm *vm, const char *name)
@@ -334,7 +360,8 @@ VM_TEST(forbidden_ids_get_eperm, ARGS("--translate-uid=forbid-guest:1000:5"))
              0, "beside them");
 }
 
-TAP_MAIN(TEST(nothing_is_changed_when_read_only),
+TAP_MAIN(TEST(a_guest_that_uses_up_the_descriptors_gets_an_error),
+         TEST(nothing_is_changed_when_read_only),
          TEST(cache_modes_set_timeouts_and_open_flags),
          TEST(readdirplus_can_be_turned_off),
          TEST(writeback_opens_for_reading_too),
