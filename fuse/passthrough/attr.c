@@ -64,15 +64,13 @@ static void reply_attr(fuse_req_t req, struct stat *st)
 void pt_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct pt_node *n = pt_pin(req, ino);
     struct stat st;
     int ret;
 
     (void)fi;
-    if (!n) {
-        fuse_reply_err(req, ESTALE);
+    if (!n)
         return;
-    }
     ret = pt_fstat(n->fd, &st);
     pt_node_put(&fs->nodes, n);
     if (ret < 0)
@@ -180,11 +178,9 @@ void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 
     if (pt_refuse_change(req))
         return;
-    n = pt_node_get(&fs->nodes, ino);
-    if (!n) {
-        fuse_reply_err(req, ESTALE);
+    n = pt_pin(req, ino);
+    if (!n)
         return;
-    }
     ret = apply(fs, n, attr, to_set, fi);
     if (ret == 0)
         ret = pt_fstat(n->fd, &st);
@@ -198,14 +194,12 @@ void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 void pt_op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct pt_node *n = pt_pin(req, ino);
     struct statvfs sv;
     int ret;
 
-    if (!n) {
-        fuse_reply_err(req, ESTALE);
+    if (!n)
         return;
-    }
     ret = fstatvfs(n->fd, &sv) < 0 ? errno : 0;
     pt_node_put(&fs->nodes, n);
     if (ret)
@@ -239,14 +233,12 @@ static int check_access(const struct stat *st, const struct fuse_ctx *ctx,
 void pt_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct pt_node *n = pt_pin(req, ino);
     struct stat st;
     int ret;
 
-    if (!n) {
-        fuse_reply_err(req, ESTALE);
+    if (!n)
         return;
-    }
     ret = pt_fstat(n->fd, &st);
     pt_node_put(&fs->nodes, n);
     if (ret < 0) {

@@ -11,13 +11,11 @@
 void pt_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct pt_node *n = pt_pin(req, ino);
     int ret;
 
-    if (!n) {
-        fuse_reply_err(req, ESTALE);
+    if (!n)
         return;
-    }
     ret = S_ISDIR(n->type) ? pt_reopen(fs, n->fd, n->type, O_RDONLY) : -ENOTDIR;
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)
@@ -179,11 +177,10 @@ static int fill_locked(struct listing *l, struct pt_dir *d, int fd, off_t off)
 
 static int list(struct listing *l, const struct pt_handle *h, off_t off)
 {
-    int ret;
+    int ret = pt_node_pin(l->fs, h->node_id, &l->dir);
 
-    l->dir = pt_node_get(&l->fs->nodes, h->node_id);
-    if (!l->dir)
-        return -ESTALE;
+    if (ret < 0)
+        return ret;
     pthread_mutex_lock(&h->dir->lock);
     ret = fill_locked(l, h->dir, h->fd, off);
     pthread_mutex_unlock(&h->dir->lock);

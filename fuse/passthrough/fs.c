@@ -107,6 +107,35 @@ int pt_name_check(const char *name)
     return 0;
 }
 
+int pt_node_pin(struct pt_fs *fs, uint64_t id, struct pt_node **n)
+{
+    *n = pt_node_get(&fs->nodes, id);
+    return *n ? 0 : -ESTALE;
+}
+
+struct pt_node *pt_pin(fuse_req_t req, fuse_ino_t ino)
+{
+    struct pt_node *n;
+    int ret = pt_node_pin(pt_fs_of(req), ino, &n);
+
+    if (ret == 0)
+        return n;
+    fuse_reply_err(req, -ret);
+    return NULL;
+}
+
+bool pt_pin_two(fuse_req_t req, fuse_ino_t a_ino, struct pt_node **a,
+                fuse_ino_t b_ino, struct pt_node **b)
+{
+    *a = pt_pin(req, a_ino);
+    if (!*a)
+        return false;
+    *b = pt_pin(req, b_ino);
+    if (!*b)
+        pt_node_put(&pt_fs_of(req)->nodes, *a);
+    return *b != NULL;
+}
+
 bool pt_refuse_change(fuse_req_t req)
 {
     if (!pt_fs_of(req)->opts.readonly)

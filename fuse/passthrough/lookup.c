@@ -101,11 +101,9 @@ void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
     if (pt_refuse_name(req, name))
         return;
-    dir = pt_node_get(&fs->nodes, parent);
-    if (!dir) {
-        fuse_reply_err(req, ESTALE);
+    dir = pt_pin(req, parent);
+    if (!dir)
         return;
-    }
     ret = pt_lookup(fs, dir, name, &ent);
     pt_node_put(&fs->nodes, dir);
     if (ret < 0)

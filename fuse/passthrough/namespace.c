@@ -49,11 +49,9 @@ static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
 
     if (pt_refuse_change(req) || pt_refuse_name(req, a->name))
         return;
-    dir = pt_node_get(&fs->nodes, parent);
-    if (!dir) {
-        fuse_reply_err(req, ESTALE);
+    dir = pt_pin(req, parent);
+    if (!dir)
         return;
-    }
     a->dir_fd = dir->fd;
     ret = pt_run_as_caller(req, true, fn, a);
     if (ret == 0)
@@ -92,15 +90,13 @@ void pt_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
 void pt_op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_node_get(&fs->nodes, ino);
+    struct pt_node *n = pt_pin(req, ino);
     char target[PATH_MAX + 1];
     ssize_t len;
     int err;
 
-    if (!n) {
-        fuse_reply_err(req, ESTALE);
+    if (!n)
         return;
-    }
     len = readlinkat(n->fd, "", target, sizeof(target));
     err = len < 0 ? errno : 0;
     /* "" of what is no link: the kernel says ENOENT, readlink(2) EINVAL. */
@@ -126,11 +122,9 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
 
     if (pt_refuse_change(req) || pt_refuse_name(req, name))
         return;
-    dir = pt_node_get(&fs->nodes, parent);
-    if (!dir) {
-        fuse_reply_err(req, ESTALE);
+    dir = pt_pin(req, parent);
+    if (!dir)
         return;
-    }
     err = unlinkat(dir->fd, name, flags) < 0 ? errno : 0;
     pt_node_put(&fs->nodes, dir);
     fuse_reply_err(req, err);
@@ -151,19 +145,15 @@ void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *from, *to;
-    int err = ESTALE;
+    int err;
 
     if (pt_refuse_change(req) || pt_refuse_name(req, name) ||
-        pt_refuse_name(req, newname))
+        pt_refuse_name(req, newname) ||
+        !pt_pin_two(req, parent, &from, newparent, &to))
         return;
-    from = pt_node_get(&fs->nodes, parent);
-    to = pt_node_get(&fs->nodes, newparent);
-    if (from && to)
-        err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno : 0;
-    if (to)
-        pt_node_put(&fs->nodes, to);
-    if (from)
-        pt_node_put(&fs->nodes, from);
+    err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno : 0;
+    pt_node_put(&fs->nodes, to);
+    pt_node_put(&fs->nodes, from);
     fuse_reply_err(req, err);
 }
 
@@ -196,18 +186,14 @@ void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n, *dir;
     struct pt_entry ent;
-    int ret = -ESTALE;
+    int ret;
 
-    if (pt_refuse_change(req) || pt_refuse_name(req, newname))
+    if (pt_refuse_change(req) || pt_refuse_name(req, newname) ||
+        !pt_pin_two(req, ino, &n, newparent, &dir))
         return;
-    n = pt_node_get(&fs->nodes, ino);
-    dir = pt_node_get(&fs->nodes, newparent);
-    if (n && dir)
-        ret = make_link(fs, n, dir, newname, &ent);
-    if (dir)
-        pt_node_put(&fs->nodes, dir);
-    if (n)
-        pt_node_put(&fs->nodes, n);
+    ret = make_link(fs, n, dir, newname, &ent);
+    pt_node_put(&fs->nodes, dir);
+    pt_node_put(&fs->nodes, n);
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else

@@ -72,11 +72,9 @@ void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
     if (changes(flags) && pt_refuse_change(req))
         return;
-    n = pt_node_get(&fs->nodes, ino);
-    if (!n) {
-        fuse_reply_err(req, ESTALE);
+    n = pt_pin(req, ino);
+    if (!n)
         return;
-    }
     ret = S_ISDIR(n->type) ? -EISDIR : pt_reopen(fs, n->fd, n->type, flags);
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)
@@ -127,11 +125,9 @@ static int open_existing(fuse_req_t req, struct pt_node *dir,
     ret = pt_lookup(fs, dir, a->name, ent);
     if (ret < 0)
         return ret;
-    n = pt_node_get(&fs->nodes, ent->e.ino);
-    if (!n) {
-        ret = -ESTALE;
+    ret = pt_node_pin(fs, ent->e.ino, &n);
+    if (ret < 0)
         goto fail_lookup;
-    }
     a->fd = n->fd;
     if (S_ISREG(n->type))
         ret = pt_run_as_caller(req, false, open_there, a);
@@ -194,11 +190,9 @@ void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 
     if (pt_refuse_change(req) || pt_refuse_name(req, name))
         return;
-    dir = pt_node_get(&fs->nodes, parent);
-    if (!dir) {
-        fuse_reply_err(req, ESTALE);
+    dir = pt_pin(req, parent);
+    if (!dir)
         return;
-    }
     a.fd = dir->fd;
     ret = create(req, dir, &a, fi->flags & O_EXCL, &ent);
     pt_node_put(&fs->nodes, dir);

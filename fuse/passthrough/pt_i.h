@@ -48,6 +48,21 @@ struct pt_proc_name {
 struct pt_proc_name pt_proc_name(int fd);
 
 /**
+ * pt_node_pin() - the node of an id, with its descriptor open.
+ * @n: out; pt_node_put() when done.
+ * Return: 0; -ESTALE: the guest's id is stale or made up.
+ */
+int pt_node_pin(struct pt_fs *fs, uint64_t id, struct pt_node **n);
+
+/* The same for an operation: NULL when there is no such node and @req is
+ * answered with the reason. */
+struct pt_node *pt_pin(fuse_req_t req, fuse_ino_t ino);
+
+/* Both or none.  Return: false when @req is answered. */
+bool pt_pin_two(fuse_req_t req, fuse_ino_t a_ino, struct pt_node **a,
+                fuse_ino_t b_ino, struct pt_node **b);
+
+/**
  * pt_name_check() - may a guest's name be used as one path component?
  * Return: 0, or -EINVAL for "", ".", ".." and what holds a '/'.
  */

@@ -59,9 +59,8 @@ static struct pt_node *begin(fuse_req_t req, fuse_ino_t ino, const char *name)
     ret = enter_proc(fs);
     if (ret < 0)
         goto fail;
-    ret = -ESTALE;
-    n = pt_node_get(&fs->nodes, ino);
-    if (n)
+    ret = pt_node_pin(fs, ino, &n);
+    if (ret == 0)
         return n;
 fail:
     fuse_reply_err(req, -ret);
