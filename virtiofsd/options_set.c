@@ -245,12 +245,15 @@ int set_timeout(struct opt_ctx *x, const struct opt_row *row, const char *val)
     char *end;
     double s = strtod(val, &end);
 
-    (void)row;
-    /* strtod takes blanks, signs, "inf" and "nan"; none is a time here. */
-    if (!isdigit((unsigned char)val[0]) || *end || !(s <= TIMEOUT_MAX_S))
+    /* strtod takes blanks, signs, powers, hexadecimals, "inf" and "nan". */
+    if (val[strspn(val, "0123456789.")] || *end || !(s <= TIMEOUT_MAX_S))
         return opt_fail(x, val,
                         "not a number of seconds; give one like 1 "
                         "or 0.5");
+    if (row->width) {
+        memcpy(field(x, row), &s, sizeof(s));
+        return 0;
+    }
     x->opts->pt.attr_timeout_s = s;
     x->opts->pt.entry_timeout_s = s;
     return 0;

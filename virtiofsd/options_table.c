@@ -9,6 +9,7 @@
 #define FIELD(f)         AT(f), .width = sizeof(((struct options *)0)->f)
 #define FLAG(f, on)      FIELD(f), .min = (on), .set = set_flag
 #define RANGE(f, lo, hi) FIELD(f), .min = (lo), .max = (hi), .set = set_number
+#define TIME(f)          FIELD(f), .set = set_timeout
 #define CHOICE(f, c)     FIELD(f), .choices = (c), .set = set_choice
 /* Choices that set nothing: each works by doing nothing, or is refused. */
 #define TOLD(c)      .choices = (c), .set = set_choice
@@ -120,6 +121,16 @@ const struct opt_row options_long[] = {
       TOLD(handle_modes) },
     { "cache", 0, TAKES_VALUE, .help = "what the guest may cache (auto)",
       CHOICE(pt.cache, cache_modes) },
+    { "timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "how long names and attributes may be cached",
+      .set = set_timeout },
+    { "attr-timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "the same for attributes alone", TIME(pt.attr_timeout_s) },
+    { "entry-timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "the same for names alone", TIME(pt.entry_timeout_s) },
+    { "negative-timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "how long absence may be cached (0)",
+      TIME(pt.negative_timeout_s) },
     { "allow-mmap", .help = "shared mmap with cache=never", LATER },
     { "no-readdirplus", .help = "list directories without attributes",
       .min = 0, .set = set_readdirplus },
@@ -197,8 +208,13 @@ const struct opt_row options_o[] = {
     { "xattrmap", 0, TAKES_VALUE, .metavar = "RULES", .help = "--xattrmap",
       LATER },
     { "timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
-      .help = "how long the guest may cache names and attributes",
-      .set = set_timeout },
+      .help = "--timeout", .set = set_timeout },
+    { "attr_timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "--attr-timeout", TIME(pt.attr_timeout_s) },
+    { "entry_timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "--entry-timeout", TIME(pt.entry_timeout_s) },
+    { "negative_timeout", 0, TAKES_VALUE, .metavar = "SECONDS",
+      .help = "--negative-timeout", TIME(pt.negative_timeout_s) },
     { "thread_pool_size", 0, TAKES_VALUE, .metavar = "N",
       .help = "--thread-pool-size", RANGE(thread_pool_size, 0, 256) },
     { "loglevel", 0, TAKES_VALUE, .metavar = "LEVEL",

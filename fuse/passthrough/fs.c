@@ -47,6 +47,7 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
         opts->attr_timeout_s < 0 ? timeout_s : opts->attr_timeout_s;
     fs->entry_timeout_s =
         opts->entry_timeout_s < 0 ? timeout_s : opts->entry_timeout_s;
+    fs->negative_timeout_s = opts->negative_timeout_s;
     ret = pt_nodes_init(&fs->nodes, &key, st.st_mode, root_fd);
     if (ret < 0) {
         free(fs);

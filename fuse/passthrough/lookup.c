@@ -92,6 +92,22 @@ void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent)
         pt_node_forget(&fs->nodes, ent->e.ino, 1);
 }
 
+/*
+ * There is no such name: node id 0 says so for as long as the entry is valid,
+ * ENOENT for this once.
+ */
+static void reply_absent(fuse_req_t req)
+{
+    struct fuse_entry_param none = {
+        .entry_timeout = pt_fs_of(req)->negative_timeout_s,
+    };
+
+    if (none.entry_timeout > 0)
+        fuse_reply_entry(req, &none);
+    else
+        fuse_reply_err(req, ENOENT);
+}
+
 void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct pt_fs *fs = pt_fs_of(req);
@@ -106,7 +122,9 @@ void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         return;
     ret = pt_lookup(fs, dir, name, &ent);
     pt_node_put(&fs->nodes, dir);
-    if (ret < 0)
+    if (ret == -ENOENT)
+        reply_absent(req);
+    else if (ret < 0)
         fuse_reply_err(req, -ret);
     else
         pt_reply_entry(req, &ent);

@@ -23,8 +23,10 @@ enum pt_cache {
 /* Plain data: it is handed to the request process in one message. */
 struct pt_opts {
     enum pt_cache cache;
-    double attr_timeout_s;  /* < 0: what the cache mode says */
-    double entry_timeout_s; /* < 0: what the cache mode says */
+    double attr_timeout_s;     /* < 0: what the cache mode says */
+    double entry_timeout_s;    /* < 0: what the cache mode says */
+    double negative_timeout_s; /* how long a name that is not there may be
+                                  remembered; 0: not at all */
     bool writeback;
     bool readonly;
     bool xattr;

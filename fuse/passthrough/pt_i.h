@@ -30,7 +30,7 @@ struct pt_fs {
     int proc_fd;
     uid_t uid; /* our own, to which every operation returns */
     gid_t gid;
-    double attr_timeout_s, entry_timeout_s;
+    double attr_timeout_s, entry_timeout_s, negative_timeout_s;
     _Atomic bool writeback; /* negotiated by INIT */
     struct pt_nodes nodes;
     struct pt_table handles;

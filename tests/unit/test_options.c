@@ -58,7 +58,17 @@ static const struct {
     { BASE "-o xattr=1", "-o xattr=1: takes no value" },
     { BASE "-o timeout=soon", "-o timeout=soon: not a number of seconds" },
     { BASE "-o timeout=-1", "not a number of seconds" },
-    { BASE "-o timeout=1e99", "not a number of seconds" },
+    { BASE "-o timeout=1e3", "not a number of seconds" },
+    { BASE "-o timeout=0x10", "not a number of seconds" },
+    { BASE "--timeout=1000000001", "--timeout=1000000001: not a number" },
+    { BASE "--timeout=.", "not a number of seconds" },
+    { BASE "--timeout=inf", "not a number of seconds" },
+    { BASE "--timeout 1s", "--timeout=1s: not a number of seconds" },
+    { BASE "--timeout", "--timeout: needs a value; give --timeout SECONDS" },
+    { BASE "--attr-timeout=-1", "not a number of seconds" },
+    { BASE "--entry-timeout=", "--entry-timeout: the value is empty" },
+    { BASE "--negative-timeout=1,5", "not a number of seconds" },
+    { BASE "-o negative_timeout", "give -o negative_timeout=SECONDS" },
     { BASE "-o log_level=loud", "-o log_level=loud: unknown value" },
     { BASE "--modcaps=mknod", "not a list of capabilities" },
     { BASE "--modcaps=+mknod:", "not a list of capabilities" },
@@ -149,6 +159,7 @@ static void the_defaults_are_the_peers(void)
     CHECK(!r.o.syslog && !r.o.daemonize, "");
     CHECK_EQ(r.o.pt.cache, PT_CACHE_AUTO, "");
     CHECK(r.o.pt.attr_timeout_s < 0 && r.o.pt.entry_timeout_s < 0, "");
+    CHECK(r.o.pt.negative_timeout_s == 0, "");
     CHECK(!r.o.pt.writeback && !r.o.pt.readonly && !r.o.pt.xattr, "");
     CHECK(!r.o.pt.allow_direct_io && !r.o.pt.preserve_noatime, "");
     CHECK(r.o.pt.readdirplus && r.o.pt.announce_submounts, "");
@@ -208,6 +219,34 @@ static void the_o_list_takes_both_dialects(void)
     CHECK(r.o.pt.readdirplus, "asked for by name");
     CHECK_EQ(lines(r.err), 2, "two options without a meaning");
     run_free(&r);
+}
+
+static void each_timeout_has_its_field(void)
+{
+    static const struct {
+        const char *line;
+        double attr, entry, negative;
+    } rows[] = {
+        { BASE "--timeout=0.5", 0.5, 0.5, 0 },
+        { BASE "--timeout 0", 0, 0, 0 },
+        { BASE "--timeout=3 --attr-timeout=.25", 0.25, 3, 0 },
+        { BASE "--attr-timeout=7 --timeout=3", 3, 3, 0 },
+        { BASE "--entry-timeout=1000000000", -1, 1e9, 0 },
+        { BASE "--negative-timeout=2 --negative-timeout=60", -1, -1, 60 },
+        { BASE "-o attr_timeout=1,entry_timeout=2.,negative_timeout=3", 1, 2,
+          3 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct run r;
+
+        parse(&r, rows[i].line);
+        CHECK_EQ(r.result, OPTIONS_RUN, r.err);
+        CHECK(r.o.pt.attr_timeout_s == rows[i].attr, rows[i].line);
+        CHECK(r.o.pt.entry_timeout_s == rows[i].entry, rows[i].line);
+        CHECK(r.o.pt.negative_timeout_s == rows[i].negative, rows[i].line);
+        run_free(&r);
+    }
 }
 
 static void values_come_joined_or_apart(void)
@@ -339,7 +378,7 @@ TAP_MAIN(TEST(bad_lines_are_refused_in_one_line),
          TEST(work_of_a_later_version_is_refused_by_name),
          TEST(the_defaults_are_the_peers),
          TEST(flags_set_their_field_and_no_other),
-         TEST(the_o_list_takes_both_dialects),
+         TEST(the_o_list_takes_both_dialects), TEST(each_timeout_has_its_field),
          TEST(values_come_joined_or_apart),
          TEST(the_old_socket_name_works_with_a_warning),
          TEST(a_table_of_maps_has_an_end),
