@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -377,6 +378,28 @@ static int open_channels(struct supervisor *s)
     return 0;
 }
 
+/* A directory, or a single file.  Of anything else a guest could use nothing:
+ * it is not opened for I/O. */
+static int open_share(const char *path)
+{
+    auto_fd fd = open(path, O_PATH | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        int ret = -errno;
+
+        log_err("shared directory: %s: %s", path, strerror(-ret));
+        return ret;
+    }
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) {
+        log_err("shared directory: %s: is neither a directory nor a regular "
+                "file",
+                path);
+        return -ENOTDIR;
+    }
+    return take_fd(&fd);
+}
+
 /* Everything a start can fail on, in an order that fails early and cheap. */
 static int start(struct supervisor *s)
 {
@@ -385,12 +408,10 @@ static int start(struct supervisor *s)
 
     if (ret < 0)
         return ret;
-    s->root_fd = open(o->shared_dir, O_PATH | O_CLOEXEC);
-    if (s->root_fd < 0) {
-        ret = -errno;
-        log_err("shared directory: %s: %s", o->shared_dir, strerror(-ret));
+    ret = open_share(o->shared_dir);
+    if (ret < 0)
         return ret;
-    }
+    s->root_fd = ret;
     if (o->listen_fd >= 0)
         ret = listener_adopt(&s->listener, o->listen_fd);
     else
