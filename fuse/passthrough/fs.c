@@ -128,12 +128,14 @@ struct pt_node *pt_pin(fuse_req_t req, fuse_ino_t ino)
 bool pt_pin_two(fuse_req_t req, fuse_ino_t a_ino, struct pt_node **a,
                 fuse_ino_t b_ino, struct pt_node **b)
 {
+    struct pt_nodes *nodes = &pt_fs_of(req)->nodes;
+
     *a = pt_pin(req, a_ino);
     if (!*a)
         return false;
     *b = pt_pin(req, b_ino);
     if (!*b)
-        pt_node_put(&pt_fs_of(req)->nodes, *a);
+        pt_node_put(nodes, *a); /* @req is gone */
     return *b != NULL;
 }
 
