@@ -96,7 +96,7 @@ static int device_init(struct device *d, const struct fuse_device_opts *opts,
         log_err("fuse: shared directory: %s", strerror(-ret));
         return ret;
     }
-    d->life = life_create(d->fs, opts->pt.announce_submounts);
+    d->life = life_create(d->fs);
     if (!d->life)
         return -ENOMEM;
     ret = events_create(evt_fd, &d->events);

@@ -8,16 +8,9 @@
 #include "virtiofsd/base/log.h"
 
 /*
- * INIT flags by protocol minor; those that an older kernel header lacks are
- * named here.  Spec: linux/fuse.h.
- */
-#define INIT_SUBMOUNTS (1u << 27)
-#define INIT_EXT       (1u << 30)
-
-/*
- * Flags which libfuse may see.  Any other could make a newer libfuse agree to
- * a request layout (SETXATTR_EXT, SECURITY_CTX, CREATE_SUPP_GROUP) or a duty
- * (HANDLE_KILLPRIV_V2, PASSTHROUGH, OVER_IO_URING) that is not ours yet.
+ * Flags which libfuse may see and agree to, as pt_op_init() says.  All others
+ * are agreed by pt_agree() and put into the answer here: libfuse 3.14 does not
+ * know them, and a newer one shall not take them for its own duty.
  */
 #define INIT_SHOWN                                                             \
     (FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |                 \
@@ -61,12 +54,11 @@ void extra_mask_init(struct request *r)
     r->arg_len = sizeof(struct fuse_in_header) + sizeof(*in);
 }
 
-uint32_t extra_guest_attr_flags(const struct fuse_init_in *init,
-                                bool announce_submounts)
+uint64_t extra_offered(const struct request *r)
 {
-    if (announce_submounts && (init->flags & INIT_SUBMOUNTS))
-        return REQUEST_ATTR_SUBMOUNT;
-    return 0;
+    const struct fuse_init_in *in = init_of(r);
+
+    return proto_init_flags(in->flags, in->flags2);
 }
 
 /* struct fuse_attr ends with its flags (padding before minor 32). */
@@ -76,17 +68,17 @@ static void put_attr_flags(void *attr, uint32_t flags)
            sizeof(flags));
 }
 
-static void patch_init(const struct request *r, const struct iovec *part)
+static void patch_init(struct request *r, const struct iovec *part)
 {
     struct fuse_init_out *out = part->iov_base;
 
     if (part->iov_len < sizeof(*out) || out->major != FUSE_KERNEL_VERSION)
         return;
-    if (r->guest_attr_flags & REQUEST_ATTR_SUBMOUNT)
-        out->flags |= INIT_SUBMOUNTS;
-    /* libfuse 3.14 takes note of the wish and forgets it in its answer.  The
-     * operations lock nothing per directory. */
-    out->flags |= init_of(r)->flags & FUSE_PARALLEL_DIROPS;
+    out->flags |= (uint32_t)r->agree;
+    out->flags2 |= (uint32_t)(r->agree >> 32);
+    if (out->flags2)
+        out->flags |= FUSE_INIT_EXT;
+    r->agreed = proto_init_flags(out->flags, out->flags2);
 }
 
 void extra_patch_reply(struct request *r, const struct iovec *iov, int count)
@@ -108,6 +100,7 @@ void extra_patch_reply(struct request *r, const struct iovec *iov, int count)
     case FUSE_SYMLINK:
     case FUSE_LINK:
     case FUSE_CREATE:
+    case PROTO_TMPFILE:
         if (iov[1].iov_len >= sizeof(struct fuse_entry_out))
             put_attr_flags((uint8_t *)iov[1].iov_base +
                                offsetof(struct fuse_entry_out, attr),
@@ -127,10 +120,9 @@ void extra_patch_reply(struct request *r, const struct iovec *iov, int count)
 
 void request_patch_direntplus(struct request *r, void *entry, uint32_t flags)
 {
-    flags &= r->guest_attr_flags;
-    if (flags)
-        put_attr_flags((uint8_t *)entry +
-                           offsetof(struct fuse_direntplus, entry_out) +
-                           offsetof(struct fuse_entry_out, attr),
-                       flags);
+    (void)r;
+    put_attr_flags((uint8_t *)entry +
+                       offsetof(struct fuse_direntplus, entry_out) +
+                       offsetof(struct fuse_entry_out, attr),
+                   flags);
 }

@@ -31,18 +31,15 @@ int extra_check_init(const struct request *r);
  */
 void extra_mask_init(struct request *r);
 
-/**
- * extra_guest_attr_flags() - REQUEST_ATTR_* this guest will understand.
- * @init: its INIT, as it came.
- * @announce_submounts: the option.
- */
-uint32_t extra_guest_attr_flags(const struct fuse_init_in *init,
-                                bool announce_submounts);
+/* The flags that a guest's INIT offers, those of flags2 too.
+ * Context: before extra_mask_init(). */
+uint64_t extra_offered(const struct request *r);
 
 /**
  * extra_patch_reply() - last touch on a reply of libfuse's.
  * Entries and attributes get the flags set by request_set_attr_flags(); the
- * answer to INIT gets the flags of guest_attr_flags.
+ * answer to INIT gets the flags of r->agree and leaves
+ * all that is agreed in r->agreed.
  * @iov: reply header, then its parts; changed in place.
  */
 void extra_patch_reply(struct request *r, const struct iovec *iov, int count);

@@ -17,7 +17,8 @@
  * struct life
  * @closed:   the gate; written under @lock.
  * @lock:     held as long as the gate is closed.
- * @begun:    an INIT was accepted; @init holds it for the sessions to come.
+ * @begun:    an INIT was accepted; @init holds it for the sessions to come,
+ *            @agreed the flags of its answer.
  * @session:  one a ring; changed with the gate closed, read inside it.
  * @in_use:   rings with a thread.
  * @hung:     rings on whose session an abandoned thread still is; set before
@@ -28,16 +29,15 @@ struct life {
     _Alignas(128) pthread_mutex_t lock;
     struct life_pass *passes;
     struct pt_fs *fs;
-    bool announce_submounts;
     bool begun;
-    uint32_t guest_attr_flags;
+    uint64_t agreed;
     uint8_t init[INIT_BYTES];
     bool in_use[VRING_MAX];
     struct fuse_session *session[VRING_MAX];
     _Atomic bool hung[VRING_MAX];
 };
 
-struct life *life_create(struct pt_fs *fs, bool announce_submounts)
+struct life *life_create(struct pt_fs *fs)
 {
     struct life *l = aligned_alloc(128, sizeof(*l));
 
@@ -46,8 +46,12 @@ struct life *life_create(struct pt_fs *fs, bool announce_submounts)
     memset(l, 0, sizeof(*l));
     pthread_mutex_init(&l->lock, NULL);
     l->fs = fs;
-    l->announce_submounts = announce_submounts;
     return l;
+}
+
+struct pt_fs *life_fs(const struct life *l)
+{
+    return l->fs;
 }
 
 static void drop_sessions(struct life *l)
@@ -164,7 +168,7 @@ bool life_leave(struct life_pass *pass)
 }
 
 struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
-                                uint32_t ring, uint32_t *guest_attr_flags)
+                                uint32_t ring, uint64_t *agreed)
 {
     for (int tries = 0;; tries++) {
         struct fuse_session *se;
@@ -180,7 +184,7 @@ struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
             se = l->session[ring];
             begun = l->begun;
             if (likely(se)) {
-                *guest_attr_flags = l->guest_attr_flags;
+                *agreed = l->agreed;
                 return se;
             }
             if (!life_leave(pass) || !begun || tries > 0)
@@ -212,7 +216,8 @@ bool life_abandon(struct life *l, struct life_pass *pass)
 static void end_locked(struct life *l)
 {
     l->begun = false;
-    l->guest_attr_flags = 0;
+    l->agreed = 0;
+    pt_set_agreed(l->fs, 0);
     drop_sessions(l);
     pt_fs_reset(l->fs);
 }
@@ -237,7 +242,7 @@ static void begin_locked(struct life *l, struct request *r, uint32_t ring)
         return;
     }
     memcpy(&in, r->arg + sizeof(struct fuse_in_header), sizeof(in));
-    r->guest_attr_flags = extra_guest_attr_flags(&in, l->announce_submounts);
+    r->agree = pt_agree(l->fs, extra_offered(r));
     extra_mask_init(r);
     memcpy(l->init, r->arg, INIT_BYTES);
     session_process(se, r);
@@ -247,7 +252,8 @@ static void begin_locked(struct life *l, struct request *r, uint32_t ring)
         return;
     }
     l->session[ring] = se;
-    l->guest_attr_flags = r->guest_attr_flags;
+    l->agreed = r->agreed;
+    pt_set_agreed(l->fs, r->agreed);
     l->begun = true;
     log_info("fuse: INIT: the guest speaks FUSE %u.%u", in.major, in.minor);
     for (uint32_t i = 0; i < VRING_MAX; i++) {

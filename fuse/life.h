@@ -47,10 +47,11 @@ struct life_pass {
 /**
  * life_create()
  * @fs:   borrowed.
- * @announce_submounts: the option, for INIT's answer.
  * Return: the life, without a guest yet; NULL without memory.
  */
-struct life *life_create(struct pt_fs *fs, bool announce_submounts);
+struct life *life_create(struct pt_fs *fs);
+/* The file system which it serves. */
+struct pt_fs *life_fs(const struct life *l);
 /* Context: no executing thread is left. */
 void life_destroy(struct life *l);
 
@@ -61,14 +62,14 @@ void life_use_ring(struct life *l, uint32_t ring);
 
 /**
  * life_enter() - pass the gate with a request for @ring.
- * @guest_attr_flags: out, what this life's guest understands.
+ * @agreed: out, INIT flags of this life.
  * Waits while lives change.
  * Return: the ring's session, inside the gate until life_leave(); NULL when
  * the guest has not said INIT (then outside), or when the thread was
  * abandoned while it came in (life_is_abandoned()).
  */
 struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
-                                uint32_t ring, uint32_t *guest_attr_flags);
+                                uint32_t ring, uint64_t *agreed);
 /**
  * life_leave()
  * Return: false when the thread was abandoned meanwhile: its ring, its request

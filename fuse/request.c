@@ -243,5 +243,38 @@ void *request_scratch(struct request *r, size_t size)
 
 void request_set_attr_flags(struct request *r, uint32_t flags)
 {
-    r->attr_flags = flags & r->guest_attr_flags;
+    r->attr_flags = flags;
+}
+
+const struct request_ext *request_ext(const struct request *r)
+{
+    return &r->ext;
+}
+
+const struct fuse_in_header *request_header(const struct request *r)
+{
+    return &r->hdr;
+}
+
+const void *request_args(const struct request *r, size_t *len)
+{
+    if (len)
+        *len = r->arg_len - sizeof(struct fuse_in_header);
+    return r->arg + sizeof(struct fuse_in_header);
+}
+
+void request_reply(struct request *r, const void *payload, size_t len)
+{
+    struct fuse_out_header out = { .error = 0 };
+    struct iovec iov[2] = {
+        { &out, sizeof(out) },
+        { (void *)payload, len },
+    };
+
+    request_send(r, iov, 2);
+}
+
+void request_reply_err(struct request *r, int err)
+{
+    request_send_error(r, err);
 }

@@ -14,9 +14,12 @@
  * Context: request process, inside a pt_op; lock-free.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "fuse/proto.h"
 
 struct request;
 
@@ -58,10 +61,53 @@ void *request_scratch(struct request *r, size_t size);
 size_t request_reply_room(const struct request *r);
 
 /**
+ * struct request_ext - what the request says beyond what libfuse reads.
+ * @kill_suidgid: clear set-id bits and file capabilities, since the caller
+ *                has no CAP_FSETID (FUSE_HANDLE_KILLPRIV_V2).
+ *                OPEN, CREATE, TMPFILE, WRITE, SETATTR.
+ * @setxattr_flags: FUSE_SETXATTR_*.  SETXATTR.
+ * @secctx: security contexts for what is made.  CREATE, TMPFILE, MKNOD, MKDIR,
+ *          SYMLINK; they point into the request.
+ * @groups: groups of the caller's beside its gid, the guest's numbers.  The
+ *          same.
+ * Set for the operations named, undefined for others.  All of it is only ever
+ * there when INIT agreed to it.
+ */
+#define REQUEST_SECCTX_MAX 4
+#define REQUEST_GROUPS_MAX 32
+struct request_ext {
+    bool kill_suidgid;
+    uint32_t setxattr_flags;
+    uint32_t n_secctx, n_groups;
+    struct {
+        const char *name;
+        const void *value;
+        uint32_t bytes;
+    } secctx[REQUEST_SECCTX_MAX];
+    uint32_t groups[REQUEST_GROUPS_MAX];
+};
+
+const struct request_ext *request_ext(const struct request *r);
+
+/*
+ * For operations that libfuse does not know, see pt_raw_ops.
+ *
+ * request_header(): the guest's header; ids are the guest's.
+ * request_args():   what follows it, at least as long as validate.c says;
+ *                   @len may be NULL.
+ * request_reply():  answer with a payload; request_reply_err() with an errno,
+ *                   0 for plain success.  The first answer counts.
+ */
+const struct fuse_in_header *request_header(const struct request *r);
+const void *request_args(const struct request *r, size_t *len);
+void request_reply(struct request *r, const void *payload, size_t len);
+void request_reply_err(struct request *r, int err);
+
+/**
  * request_set_attr_flags() - FUSE_ATTR_* flags of the entry being answered.
  * libfuse 3.14 has no way to say FUSE_ATTR_SUBMOUNT; the flags are put into
- * the reply on its way out (fuse/extra.c).  Ignored unless the guest knows
- * them.  Applies to LOOKUP, MKDIR, MKNOD, SYMLINK, LINK, CREATE, GETATTR.
+ * the reply on its way out (fuse/extra.c).  Only what INIT agreed to.
+ * Applies to LOOKUP, MKDIR, MKNOD, SYMLINK, LINK, CREATE, GETATTR, SETATTR.
  */
 void request_set_attr_flags(struct request *r, uint32_t flags);
 

@@ -10,7 +10,6 @@
  * Context: its thread only; no locks.
  */
 
-#include <linux/fuse.h>
 #include <stdbool.h>
 
 #include "fuse/request.h"
@@ -33,8 +32,10 @@
  * @used_len: bytes written into the chain, once @replied.
  * @error:    of the reply, 0 or -errno, once @replied.
  * @discard:  the reply goes nowhere (an INIT said again to another session).
- * @attr_flags, @guest_attr_flags: FUSE_ATTR_* to put into the entry, and those
- *            which this guest knows.
+ * @attr_flags: FUSE_ATTR_* to put into the entry.
+ * @agree:    INIT: the flags which are agreed beside libfuse's.
+ * @agreed:   INIT: all that were, once @replied.
+ * @ext:      see request.h; set by extension_take().
  */
 struct request {
     struct chain chain;
@@ -50,7 +51,8 @@ struct request {
     bool replied;
     bool discard;
     uint32_t attr_flags;
-    uint32_t guest_attr_flags;
+    uint64_t agree, agreed;
+    struct request_ext ext;
 };
 
 /* Return: 0 or -ENOMEM. */

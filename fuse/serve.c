@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "fuse/extension.h"
 #include "fuse/extra.h"
 #include "fuse/validate.h"
 #include "virtiofsd/base/log.h"
@@ -24,11 +25,41 @@ void exec_fini(struct exec *x)
     request_fini(&x->r);
 }
 
+static void refuse(struct request *r, int err)
+{
+    if (err != -ENOSYS)
+        log_limited(LOG_LEVEL_WARN,
+                    "fuse: opcode %u (%s), %u bytes: malformed request: %d",
+                    r->hdr.opcode, validate_opcode_name(r->hdr.opcode),
+                    r->hdr.len, err);
+    if (!validate_no_reply(r->hdr.opcode))
+        request_send_error(r, -err);
+}
+
+/* Inside the gate: have the operation done, by libfuse or without it. */
+static void run_op(struct exec *x, struct fuse_session *se, uint64_t agreed)
+{
+    struct request *r = &x->r;
+    pt_raw_fn *raw = pt_raw_op(r->hdr.opcode);
+    int ret = extension_take(r, agreed);
+
+    if (unlikely(ret < 0)) {
+        refuse(r, ret);
+    } else if (unlikely(raw)) {
+        request_set_current(r);
+        raw(life_fs(x->life), r);
+        request_set_current(NULL);
+    } else {
+        session_process(se, r);
+    }
+}
+
 /* Return: false when the thread was abandoned. */
 static bool run(struct exec *x, uint32_t ring)
 {
     struct request *r = &x->r;
     struct fuse_session *se;
+    uint64_t agreed;
 
     switch (r->hdr.opcode) {
     case FUSE_INIT:
@@ -46,7 +77,7 @@ static bool run(struct exec *x, uint32_t ring)
     default:
         break;
     }
-    se = life_enter(x->life, &x->pass, ring, &r->guest_attr_flags);
+    se = life_enter(x->life, &x->pass, ring, &agreed);
     if (!se) {
         if (life_is_abandoned(&x->pass))
             return false;
@@ -54,19 +85,8 @@ static bool run(struct exec *x, uint32_t ring)
             request_send_error(r, EIO); /* not mounted */
         return true;
     }
-    session_process(se, r);
+    run_op(x, se, agreed);
     return life_leave(&x->pass);
-}
-
-static void refuse(struct request *r, int err)
-{
-    if (err != -ENOSYS)
-        log_limited(LOG_LEVEL_WARN,
-                    "fuse: opcode %u (%s), %u bytes: malformed request: %d",
-                    r->hdr.opcode, validate_opcode_name(r->hdr.opcode),
-                    r->hdr.len, err);
-    if (!validate_no_reply(r->hdr.opcode))
-        request_send_error(r, -err);
 }
 
 int serve_request(struct exec *x, const struct vring *v, uint32_t ring,

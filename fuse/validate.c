@@ -6,8 +6,8 @@
 
 #include "virtiofsd/base/util.h"
 
-/* What SETXATTR carries before the name unless FUSE_SETXATTR_EXT was agreed,
- * which we never do (extra.c). */
+/* What SETXATTR carries before the name unless FUSE_SETXATTR_EXT was agreed;
+ * the longer one passes for it here and is checked again by extension.c. */
 #define SETXATTR_IN_BYTES 8
 /* INIT up to minor 35 ends after its flags. */
 #define INIT_IN_BYTES 16
@@ -75,6 +75,9 @@ static int check_xattr_room(const struct request *r)
 #define OUT(s) sizeof(struct fuse_##s##_out)
 #define ENTRY  OUT(entry)
 
+#define STATX_OUT   sizeof(struct proto_statx_out)
+#define COPY_64_OUT sizeof(struct proto_copy_file_range_out)
+
 /* clang-format off */
 static const struct op_shape shapes[] = {
 #define OP(n, ...) [FUSE_##n] = { #n, __VA_ARGS__ }
@@ -116,6 +119,12 @@ static const struct op_shape shapes[] = {
     OP(RENAME2,         IN(rename2),         2, 0,                   NULL),
     OP(LSEEK,           IN(lseek),           0, OUT(lseek),          NULL),
     OP(COPY_FILE_RANGE, IN(copy_file_range), 0, OUT(write),          NULL),
+#undef OP
+#define OP(n, ...) [PROTO_##n] = { #n, __VA_ARGS__ }
+    OP(SYNCFS,  sizeof(struct proto_syncfs_in), 0, 0,                 NULL),
+    OP(TMPFILE, IN(create),                     1, ENTRY + OUT(open), NULL),
+    OP(STATX,   sizeof(struct proto_statx_in),  0, STATX_OUT,         NULL),
+    OP(COPY_FILE_RANGE_64, IN(copy_file_range), 0, COPY_64_OUT,       NULL),
 #undef OP
 };
 /* clang-format on */

@@ -141,35 +141,40 @@ void pt_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
     fuse_reply_err(req, err);
 }
 
+ssize_t pt_copy_range(struct pt_fs *fs, uint64_t fh_in, off_t off_in,
+                      uint64_t fh_out, off_t off_out, size_t len,
+                      unsigned int flags)
+{
+    struct pt_handle *in = pt_handle_get(&fs->handles, fh_in, PT_HANDLE_FILE);
+    struct pt_handle *out = pt_handle_get(&fs->handles, fh_out, PT_HANDLE_FILE);
+    ssize_t n = -EBADF;
+
+    if (in && out)
+        n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len, flags);
+    if (in && out && n < 0)
+        n = -errno;
+    if (out)
+        pt_handle_put(&fs->handles, out);
+    if (in)
+        pt_handle_put(&fs->handles, in);
+    return n;
+}
+
 void pt_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                            struct fuse_file_info *fi_in, fuse_ino_t ino_out,
                            off_t off_out, struct fuse_file_info *fi_out,
                            size_t len, int flags)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_handle *in, *out;
     ssize_t n;
-    int err;
 
     (void)ino_in;
     (void)ino_out;
     if (pt_refuse_change(req))
         return;
-    in = get_file(req, fi_in);
-    if (!in)
-        return;
-    out = get_file(req, fi_out);
-    if (!out) {
-        pt_handle_put(&fs->handles, in);
-        return;
-    }
-    n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len,
-                        (unsigned int)flags);
-    err = n < 0 ? errno : 0;
-    pt_handle_put(&fs->handles, out);
-    pt_handle_put(&fs->handles, in);
-    if (err)
-        fuse_reply_err(req, err);
+    n = pt_copy_range(pt_fs_of(req), fi_in->fh, off_in, fi_out->fh, off_out,
+                      len, (unsigned int)flags);
+    if (n < 0)
+        fuse_reply_err(req, (int)-n);
     else
         fuse_reply_write(req, (size_t)n);
 }

@@ -27,7 +27,7 @@ void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
     pt_stat_to_guest(fs, &out->e.attr);
     out->e.attr_timeout = fs->attr_timeout_s;
     out->e.entry_timeout = fs->entry_timeout_s;
-    if (fs->opts.announce_submounts && S_ISDIR(st->st_mode) &&
+    if ((fs->agreed & FUSE_SUBMOUNTS) && S_ISDIR(st->st_mode) &&
         (key->dev != parent->dev || key->mnt_id != parent->mnt_id))
         out->attr_flags = REQUEST_ATTR_SUBMOUNT;
 }

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
+#include "fuse/proto.h"
+#include "fuse/request.h"
 #include "virtiofsd/base/fd.h"
 
 /* What the guest may ask of open(2).  All else is either handled by its own
@@ -12,14 +14,14 @@
 #define GUEST_FLAGS                                                            \
     (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
 
-static int host_flags(const struct pt_fs *fs, int flags)
+int pt_host_flags(const struct pt_fs *fs, int flags)
 {
     flags &= GUEST_FLAGS;
     if (!fs->opts.allow_direct_io)
         flags &= ~O_DIRECT;
     if (!fs->opts.preserve_noatime)
         flags &= ~O_NOATIME;
-    if (atomic_load_explicit(&fs->writeback, memory_order_relaxed)) {
+    if (fs->agreed & FUSE_WRITEBACK_CACHE) {
         /* The guest's page cache reads what it fills up to a page, and
          * knows better than O_APPEND where its data goes. */
         if ((flags & O_ACCMODE) == O_WRONLY)
@@ -67,7 +69,7 @@ static int add_handle(struct pt_fs *fs, int fd, int flags, uint64_t node_id,
 void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    int flags = host_flags(fs, fi->flags), ret;
+    int flags = pt_host_flags(fs, fi->flags), ret;
     struct pt_node *n;
 
     if (changes(flags) && pt_refuse_change(req))
@@ -87,8 +89,8 @@ void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 struct create_args {
     const struct pt_fs *fs;
-    int fd; /* the directory, or for open_there() the file's O_PATH */
-    const char *name;
+    int fd;           /* the directory, or for open_there() the file's O_PATH */
+    const char *name; /* NULL: TMPFILE */
     int flags;
     mode_t mode;
 };
@@ -99,6 +101,15 @@ static int create_new(void *arg)
     int fd =
         openat(a->fd, a->name,
                a->flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, a->mode);
+
+    return fd < 0 ? -errno : fd;
+}
+
+/* Its guest's kernel has no name for it, so neither has the host's. */
+static int create_unnamed(void *arg)
+{
+    const struct create_args *a = arg;
+    int fd = openat(a->fd, ".", a->flags | O_TMPFILE | O_CLOEXEC, a->mode);
 
     return fd < 0 ? -errno : fd;
 }
@@ -147,7 +158,8 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
                   bool excl, struct pt_entry *ent)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    auto_fd fd = pt_run_as_caller(req, true, create_new, a);
+    auto_fd fd =
+        pt_run_as_caller(req, true, a->name ? create_new : create_unnamed, a);
     int path_fd, ret;
 
     if (fd == -EEXIST && !excl)
@@ -174,27 +186,32 @@ static void reply_create(fuse_req_t req, const struct pt_entry *ent,
     }
 }
 
+/* TMPFILE comes here too (fuse/extension.c), with a name that means nothing. */
 void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
                   mode_t mode, struct fuse_file_info *fi)
 {
+    bool unnamed = request_header(request_current())->opcode == PROTO_TMPFILE;
+    int excl = fi->flags & O_EXCL;
     struct pt_fs *fs = pt_fs_of(req);
     struct create_args a = {
         .fs = fs,
-        .name = name,
-        .flags = host_flags(fs, fi->flags),
+        .name = unnamed ? NULL : name,
+        .flags = pt_host_flags(fs, fi->flags),
         .mode = mode & 07777,
     };
     struct pt_entry ent;
     struct pt_node *dir;
     int ret;
 
-    if (pt_refuse_change(req) || pt_refuse_name(req, name))
+    if (pt_refuse_change(req) || (!unnamed && pt_refuse_name(req, name)))
         return;
+    if (unnamed)
+        a.flags |= excl; /* it may never get a name */
     dir = pt_pin(req, parent);
     if (!dir)
         return;
     a.fd = dir->fd;
-    ret = create(req, dir, &a, fi->flags & O_EXCL, &ent);
+    ret = create(req, dir, &a, excl || unnamed, &ent);
     pt_node_put(&fs->nodes, dir);
     if (ret >= 0) {
         ret = add_handle(fs, ret, a.flags, ent.e.ino, fi);

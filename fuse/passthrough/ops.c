@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fuse/passthrough/pt_i.h"
+#include "fuse/proto.h"
 
 /*
  * What we want of what the guest's kernel can do.  Not wanted on purpose:
@@ -23,6 +24,25 @@ static unsigned int wanted(const struct pt_opts *o)
     return want;
 }
 
+uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered)
+{
+    const struct pt_opts *o = &fs->opts;
+    /* libfuse 3.14 takes note of the wish for PARALLEL_DIROPS and forgets it
+     * in its answer.  The operations lock nothing per directory. */
+    uint64_t want = FUSE_PARALLEL_DIROPS;
+
+    if (o->announce_submounts)
+        want |= FUSE_SUBMOUNTS;
+    if (o->xattr)
+        want |= FUSE_SETXATTR_EXT;
+    return want & offered;
+}
+
+void pt_set_agreed(struct pt_fs *fs, uint64_t agreed)
+{
+    fs->agreed = agreed;
+}
+
 /* A new life begins: whoever made this session has called pt_fs_reset(). */
 static void pt_op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -31,8 +51,20 @@ static void pt_op_init(void *userdata, struct fuse_conn_info *conn)
     conn->want = wanted(&fs->opts) & conn->capable;
     conn->max_background = 65535;
     conn->time_gran = 1;
-    atomic_store_explicit(&fs->writeback, conn->want & FUSE_CAP_WRITEBACK_CACHE,
-                          memory_order_relaxed);
+}
+
+pt_raw_fn *pt_raw_op(uint32_t opcode)
+{
+    switch (opcode) {
+    case PROTO_SYNCFS:
+        return pt_raw_syncfs;
+    case PROTO_STATX:
+        return pt_raw_statx;
+    case PROTO_COPY_FILE_RANGE_64:
+        return pt_raw_copy_file_range_64;
+    default:
+        return NULL;
+    }
 }
 
 const struct fuse_lowlevel_ops pt_ops = {

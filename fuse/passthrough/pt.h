@@ -39,6 +39,7 @@ struct pt_opts {
 };
 
 struct pt_fs;
+struct request;
 
 /**
  * pt_fs_create() - open a tree for serving.
@@ -60,6 +61,16 @@ void pt_fs_reset(struct pt_fs *fs);
 
 void pt_fs_destroy(struct pt_fs *fs);
 
+/**
+ * pt_agree() - INIT flags we agree to which libfuse does not know.
+ * @offered: by the guest.
+ */
+uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered);
+
+/* All INIT flags of the life that begins, libfuse's too.
+ * Context: as pt_fs_reset(). */
+void pt_set_agreed(struct pt_fs *fs, uint64_t agreed);
+
 /* Counts for tests and leak checks. */
 struct pt_fs_counts {
     uint64_t nodes;   /* root included */
@@ -74,5 +85,14 @@ void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out);
  * Payload goes through fuse/request.h, not through libfuse's buffers.
  */
 extern const struct fuse_lowlevel_ops pt_ops;
+
+/**
+ * pt_raw_op() - the operation of an opcode which libfuse does not know.
+ * It is called with the request itself (request.h) and answers it before it
+ * returns, exactly once.
+ * Return: NULL: libfuse's, or nobody's.
+ */
+typedef void pt_raw_fn(struct pt_fs *fs, struct request *r);
+pt_raw_fn *pt_raw_op(uint32_t opcode);
 
 #endif

@@ -31,7 +31,7 @@ struct pt_fs {
     uid_t uid; /* our own, to which every operation returns */
     gid_t gid;
     double attr_timeout_s, entry_timeout_s, negative_timeout_s;
-    _Atomic bool writeback; /* negotiated by INIT */
+    uint64_t agreed; /* INIT flags; changes only while no operation runs */
     struct pt_nodes nodes;
     struct pt_table handles;
 };
@@ -178,6 +178,8 @@ void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
                   mode_t mode, struct fuse_file_info *fi);
 void pt_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* What of a guest's open flags goes to the host's open(2). */
+int pt_host_flags(const struct pt_fs *fs, int flags);
 
 /* io.c */
 void pt_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -191,10 +193,19 @@ void pt_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
                  struct fuse_file_info *fi);
 void pt_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
                      off_t len, struct fuse_file_info *fi);
+/* io.c: Return: bytes or -errno. */
+ssize_t pt_copy_range(struct pt_fs *fs, uint64_t fh_in, off_t off_in,
+                      uint64_t fh_out, off_t off_out, size_t len,
+                      unsigned int flags);
 void pt_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                            struct fuse_file_info *fi_in, fuse_ino_t ino_out,
                            off_t off_out, struct fuse_file_info *fi_out,
                            size_t len, int flags);
+
+/* newer.c: for pt_raw_op(). */
+void pt_raw_syncfs(struct pt_fs *fs, struct request *r);
+void pt_raw_statx(struct pt_fs *fs, struct request *r);
+void pt_raw_copy_file_range_64(struct pt_fs *fs, struct request *r);
 
 /* dir.c */
 void pt_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -80,7 +80,7 @@ static void open_device(struct control *c, unsigned int threads)
     d->mm = memmap_create(0);
     FUZZ_CHECK(d->mm != NULL);
     FUZZ_CHECK(pt_fs_create(&opts.pt, share_root(), share_proc(), &d->fs) == 0);
-    d->life = life_create(d->fs, false);
+    d->life = life_create(d->fs);
     FUZZ_CHECK(d->life && events_create(c->dev_evt, &d->events) == 0);
     FUZZ_CHECK(threads == 0 || pool_create(threads, d->life, &d->pool) == 0);
 }

@@ -277,8 +277,7 @@ static void run_init(struct request *r)
     memset(r->arg + r->arg_len, 0, sizeof(struct fuse_init_in));
     if (extra_check_init(r) < 0)
         return;
-    (void)extra_guest_attr_flags(
-        (const struct fuse_init_in *)(r->arg + sizeof(r->hdr)), true);
+    r->agree = extra_offered(r);
     extra_mask_init(r);
     se = open_session();
     process(se, r);

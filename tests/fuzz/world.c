@@ -29,7 +29,7 @@ void world_open(struct world *w, unsigned int kind)
     session_log_setup();
     FUZZ_CHECK(pt_fs_create(&opts[kind % WORLD_KINDS], share_root(),
                             share_proc(), &w->fs) == 0);
-    w->life = life_create(w->fs, opts[kind % WORLD_KINDS].announce_submounts);
+    w->life = life_create(w->fs);
     FUZZ_CHECK(w->life && exec_init(&w->exec, w->life) == 0);
     life_use_ring(w->life, WORLD_RING);
     life_use_ring(w->life, 0);

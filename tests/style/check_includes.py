@@ -26,8 +26,9 @@ ROOMS = [
     ("control", "vhost/on_*.[ch]"),
     ("idmap", "fuse/passthrough/idmap.[ch]"),
     ("pt", "fuse/passthrough/*"),
-    # The two headers that are the passthrough's view of the rest of fuse/.
+    # The headers that are the passthrough's view of the rest of fuse/.
     ("ptview", "fuse/request.h"),
+    ("ptview", "fuse/proto.h"),
     ("ptview", "fuse/fuse_api.h"),
     ("fuse", "fuse/*"),
     ("sandbox", "sandbox/*"),

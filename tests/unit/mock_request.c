@@ -62,6 +62,37 @@ void request_patch_direntplus(struct request *r, void *entry, uint32_t flags)
     r->patched++;
 }
 
+const struct request_ext *request_ext(const struct request *r)
+{
+    return &r->ext;
+}
+
+const struct fuse_in_header *request_header(const struct request *r)
+{
+    return &r->hdr;
+}
+
+const void *request_args(const struct request *r, size_t *len)
+{
+    if (len)
+        *len = r->arg_len;
+    return r->arg;
+}
+
+void request_reply(struct request *r, const void *payload, size_t len)
+{
+    r->answers++;
+    r->error = 0;
+    r->reply_len = len;
+    memcpy(r->reply, payload, len);
+}
+
+void request_reply_err(struct request *r, int err)
+{
+    r->answers++;
+    r->error = -err;
+}
+
 struct request *mock_request_new(void)
 {
     struct request *r = calloc(1, sizeof(*r));
@@ -118,6 +149,22 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
     return total;
 }
 
+/* libfuse does not tell whose a session is. */
+static struct served {
+    const struct fuse_session *se;
+    struct pt_fs *fs;
+} served[64];
+static _Atomic size_t n_served;
+
+static struct pt_fs *fs_of(const struct fuse_session *se)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(served); i++) {
+        if (served[i].se == se)
+            return served[i].fs;
+    }
+    return NULL;
+}
+
 struct fuse_session *mock_session(struct pt_fs *fs)
 {
     static const struct fuse_custom_io io = {
@@ -134,6 +181,7 @@ struct fuse_session *mock_session(struct pt_fs *fs)
         return NULL;
     se = fuse_session_new(&args, &pt_ops, sizeof(pt_ops), fs);
     fuse_opt_free_args(&args); /* it made its own copy of them */
+    served[n_served++ % ARRAY_SIZE(served)] = (struct served){ se, fs };
     if (!se || fuse_session_custom_io(se, &io, fd) < 0) {
         close(fd);
         return NULL;
@@ -156,6 +204,7 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     /* Exactly as long as the message: a sanitizer sees who reads on. */
     uint8_t *mem = malloc(sizeof(h) + arg_len);
     struct fuse_buf buf = { .mem = mem, .size = h.len };
+    pt_raw_fn *raw;
 
     memcpy(mem, &h, sizeof(h));
     memcpy(mem + sizeof(h), arg, arg_len);
@@ -164,8 +213,18 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     r->in_place = 0;
     r->attr_flags = 0;
     r->patched = 0;
+    r->hdr = h;
+    r->arg = mem + sizeof(h);
+    r->arg_len = arg_len;
     current = r;
-    fuse_session_process_buf(se, &buf);
+    raw = pt_raw_op(opcode);
+    if (raw) {
+        raw(fs_of(se), r);
+    } else {
+        if (opcode == PROTO_TMPFILE) /* as fuse/extension.c does */
+            ((struct fuse_in_header *)(void *)mem)->opcode = FUSE_CREATE;
+        fuse_session_process_buf(se, &buf);
+    }
     current = NULL;
     free(mem);
     return r->answers == 1 ? r->error : 1;
@@ -182,7 +241,12 @@ int mock_init(struct fuse_session *se, struct request *r,
         .flags = ~(uint32_t)FUSE_INIT_EXT,
     };
     int ret = mock_send(se, r, FUSE_INIT, 0, &in, sizeof(in));
+    const struct fuse_init_out *got = (const void *)r->reply;
 
+    /* As fuse/life.c does, with a guest that offers all there is. */
+    if (ret == 0)
+        pt_set_agreed(fs_of(se), proto_init_flags(got->flags, got->flags2) |
+                                     pt_agree(fs_of(se), UINT64_MAX));
     if (ret == 0 && out)
         memcpy(out, r->reply, sizeof(*out));
     return ret;

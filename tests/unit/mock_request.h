@@ -23,6 +23,7 @@ struct request {
     size_t room;         /* bytes of payload a reply may have */
     const void *payload; /* of the next WRITE */
     size_t payload_len;
+    struct request_ext ext; /* what INIT agreed to and the guest adds */
 
     /* Set by the call. */
     unsigned int answers; /* how often it was answered */
@@ -32,6 +33,9 @@ struct request {
     unsigned int patched; /* READDIRPLUS entries with attribute flags */
     uint8_t *reply;
 
+    struct fuse_in_header hdr;
+    const uint8_t *arg;
+    size_t arg_len;
     size_t in_place;
     uint8_t *scratch;
 };

@@ -89,7 +89,7 @@ static int getattr(struct caller *c, uint32_t ring)
 {
     struct fuse_getattr_in in = { 0 };
     struct fuse_session *se;
-    uint32_t flags;
+    uint64_t flags;
 
     ask(c, FUSE_GETATTR, FUSE_ROOT_ID, &in, sizeof(in));
     se = life_enter(life, &c->pass, ring, &flags);
@@ -107,7 +107,7 @@ static void setup(void)
     root_fd = open(dir, O_PATH | O_CLOEXEC);
     proc_fd = open("/proc/self/fd", O_PATH | O_CLOEXEC);
     CHECK_EQ(pt_fs_create(&opts, root_fd, proc_fd, &fs), 0, "");
-    life = life_create(fs, opts.announce_submounts);
+    life = life_create(fs);
 }
 
 static void teardown(void)
@@ -219,7 +219,7 @@ static void a_new_life_finds_nothing_of_the_old(void)
     struct pt_fs_counts n;
     struct caller c;
     struct fuse_session *se;
-    uint32_t flags;
+    uint64_t flags;
     auto_fd f = -1;
 
     setup();
