@@ -81,6 +81,33 @@ static void patch_init(struct request *r, const struct iovec *part)
     r->agreed = proto_init_flags(out->flags, out->flags2);
 }
 
+/*
+ * Writes that bypass the guest's cache need no order among themselves but the
+ * one which the host's file system gives them.  libfuse 3.14 has no word for
+ * it; guests before Linux 6.2 ignore it.
+ */
+static void patch_open(void *open_out)
+{
+    struct fuse_open_out o;
+
+    memcpy(&o, open_out, sizeof(o));
+    if (o.open_flags & FOPEN_DIRECT_IO)
+        o.open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
+    memcpy(open_out, &o, sizeof(o));
+}
+
+static void patch_opened(const struct request *r, const struct iovec *part)
+{
+    size_t at = 0;
+
+    if (r->hdr.opcode == FUSE_CREATE)
+        at = sizeof(struct fuse_entry_out);
+    else if (r->hdr.opcode != FUSE_OPEN)
+        return;
+    if (part->iov_len >= at + sizeof(struct fuse_open_out))
+        patch_open((uint8_t *)part->iov_base + at);
+}
+
 void extra_patch_reply(struct request *r, const struct iovec *iov, int count)
 {
     const struct fuse_out_header *out = iov[0].iov_base;
@@ -91,6 +118,7 @@ void extra_patch_reply(struct request *r, const struct iovec *iov, int count)
         patch_init(r, &iov[1]);
         return;
     }
+    patch_opened(r, &iov[1]);
     if (likely(r->attr_flags == 0))
         return;
     switch (r->hdr.opcode) {

@@ -114,6 +114,22 @@ static void level_from_environment(struct opt_ctx *x)
         x->opts->log_level = level;
 }
 
+/* A guest that writes back goes by its own sizes and times, whatever the host
+ * says; with files it may not cache that would be all it did.  Other servers
+ * take the two together, so it is no reason not to start. */
+static void check_writeback(struct opt_ctx *x)
+{
+    struct pt_opts *pt = &x->opts->pt;
+
+    if (!pt->writeback ||
+        (pt->cache != PT_CACHE_METADATA && pt->cache != PT_CACHE_NEVER))
+        return;
+    fputs("virtiofsd: warning: --writeback: does nothing with --cache=metadata "
+          "or never, where the guest holds no contents\n",
+          x->err);
+    pt->writeback = false;
+}
+
 /* What can only be judged with the whole line read. */
 static int check_whole(struct opt_ctx *x)
 {
@@ -123,6 +139,7 @@ static int check_whole(struct opt_ctx *x)
     o->pt.readdirplus =
         x->readdirplus < 0 ? o->pt.cache != PT_CACHE_NEVER : x->readdirplus;
 
+    check_writeback(x);
     if (!o->shared_dir) {
         fputs("virtiofsd: no directory to share; give --shared-dir DIR\n",
               x->err);

@@ -27,6 +27,9 @@ int pt_host_flags(const struct pt_fs *fs, int flags)
         if ((flags & O_ACCMODE) == O_WRONLY)
             flags = (flags & ~O_ACCMODE) | O_RDWR;
         flags &= ~O_APPEND;
+        /* Its pages are written through any handle of the file, and the last
+         * one ends where the file does: no length for O_DIRECT. */
+        flags &= ~O_DIRECT;
     }
     return flags;
 }
@@ -52,6 +55,10 @@ static void reply_flags(const struct pt_fs *fs, int flags,
     }
     if (flags & O_DIRECT)
         fi->direct_io = 1;
+    /* FLUSH also lets go of the record locks of who closes; else nobody waits
+     * for that of a file which was only read. */
+    if ((flags & O_ACCMODE) == O_RDONLY && !(fs->agreed & FUSE_POSIX_LOCKS))
+        fi->noflush = 1;
 }
 
 /* @fd is taken.  Return: 0 or -errno. */
@@ -66,6 +73,23 @@ static int add_handle(struct pt_fs *fs, int fd, int flags, uint64_t node_id,
     return ret;
 }
 
+/*
+ * O_NOATIME is for a file's owner.  The guest's kernel has seen to that, by
+ * the ids it knows; as an ordinary user we may be somebody else, and then it
+ * remains a wish.
+ */
+static int open_node(const struct pt_fs *fs, const struct pt_node *n, int flags)
+{
+    int ret;
+
+    if (S_ISDIR(n->type))
+        return -EISDIR;
+    ret = pt_reopen(fs, n->fd, n->type, flags);
+    if (ret == -EPERM && (flags & O_NOATIME))
+        ret = pt_reopen(fs, n->fd, n->type, flags & ~O_NOATIME);
+    return ret;
+}
+
 void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct pt_fs *fs = pt_fs_of(req);
@@ -77,7 +101,7 @@ void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     n = pt_pin(req, ino);
     if (!n)
         return;
-    ret = S_ISDIR(n->type) ? -EISDIR : pt_reopen(fs, n->fd, n->type, flags);
+    ret = open_node(fs, n, flags);
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)
         ret = add_handle(fs, ret, flags, ino, fi);

@@ -12,15 +12,21 @@
 static unsigned int wanted(const struct pt_opts *o)
 {
     unsigned int want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
-                        FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
-                        FUSE_CAP_ASYNC_DIO;
+                        FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO;
 
-    if (o->readdirplus && o->cache != PT_CACHE_NEVER)
+    if (o->readdirplus)
         want |= FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO;
     if (o->writeback)
         want |= FUSE_CAP_WRITEBACK_CACHE;
-    if (o->cache == PT_CACHE_ALWAYS)
+    if (o->cache == PT_CACHE_ALWAYS || o->cache == PT_CACHE_METADATA)
         want |= FUSE_CAP_CACHE_SYMLINKS;
+    /* A new time in the attributes voids the guest's pages, that of its own
+     * writes too.  Where nobody else changes files that is pure loss; a
+     * timeout that was asked for wants it all the same. */
+    if (o->cache == PT_CACHE_ALWAYS && o->attr_timeout_s < 0)
+        want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
+    else
+        want |= FUSE_CAP_AUTO_INVAL_DATA;
     return want;
 }
 

@@ -145,6 +145,141 @@ VM_TEST(absence_has_a_timeout_when_asked_for, ARGS("--negative-timeout=2.5"))
     CHECK_EQ(fc_mkdir(q, NULL, FC_ROOT, "n", 0755, &d), -EEXIST, "");
 }
 
+/* ---- what INIT agrees upon ---- */
+
+static uint32_t agreed(struct vm *vm)
+{
+    struct fuse_init_out out = { 0 };
+
+    CHECK_EQ(fc_init(&vm->q[1], UINT32_MAX, &out), 0, "INIT");
+    return out.flags;
+}
+
+/* How the guest learns that its pages are old: by the time in the attributes,
+ * which voids them after its own writes too.  Only "always" as it comes does
+ * without. */
+static void pages_are_voided_by_time_unless_nobody_else_writes(void)
+{
+    static const struct {
+        const char *args[4];
+        bool explicit;
+    } rows[] = {
+        { { "--cache=auto" }, false },
+        { { "--cache=always" }, true },
+        { { "--cache=always", "--entry-timeout=1" }, true },
+        { { "--cache=always", "--timeout=1" }, false },
+        { { "--cache=always", "--attr-timeout=86400" }, false },
+        { { "--cache=metadata" }, false },
+        { { "--cache=never" }, false },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct vm_opts o = { .d = { .args = rows[i].args } };
+        struct vm vm;
+
+        if (vm_start(&vm, &o)) {
+            uint32_t flags = agreed(&vm);
+
+            CHECK_EQ(!!(flags & FUSE_EXPLICIT_INVAL_DATA), rows[i].explicit,
+                     rows[i].args[0]);
+            CHECK_EQ(!!(flags & FUSE_AUTO_INVAL_DATA), !rows[i].explicit,
+                     rows[i].args[0]);
+        }
+        vm_end(&vm);
+    }
+}
+
+VM_TEST(nothing_is_written_back_where_nothing_is_cached,
+        ARGS("--cache=never", "--writeback"))
+{
+    (void)q;
+    CHECK(!(agreed(vm) & FUSE_WRITEBACK_CACHE), "");
+    CHECK(daemon_log_has(vm->d, "--writeback: does nothing"), "told");
+}
+
+VM_TEST(listing_with_attributes_can_be_had_in_every_mode,
+        ARGS("-o", "cache=none,readdirplus"))
+{
+    (void)q;
+    CHECK(agreed(vm) & FUSE_DO_READDIRPLUS, "asked for by name");
+}
+
+/* ---- what each open file says ---- */
+
+/* Closing what was only read takes no request, unless the guest's record
+ * locks would have to be let go of. */
+VM_TEST(files_that_are_only_read_are_not_flushed, NULL)
+{
+    struct fuse_entry_out e;
+    struct fuse_open_out f;
+
+    CHECK_EQ(fc_create(q, NULL, FC_ROOT, "f", O_RDWR, 0644, &e, &f), 0, "");
+    CHECK_EQ(f.open_flags & FOPEN_NOFLUSH, 0, "made for writing");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &f), 0, "");
+    CHECK_EQ(f.open_flags & FOPEN_NOFLUSH, FOPEN_NOFLUSH, "O_RDONLY");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_WRONLY, &f), 0, "");
+    CHECK_EQ(f.open_flags & FOPEN_NOFLUSH, 0, "O_WRONLY");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDWR, &f), 0, "");
+    CHECK_EQ(f.open_flags & FOPEN_NOFLUSH, 0, "O_RDWR");
+    CHECK_EQ(fc_open(q, FUSE_OPENDIR, FC_ROOT, O_RDONLY, &f), 0, "");
+    CHECK_EQ(f.open_flags, 0, "a directory");
+    (void)vm;
+}
+
+/* Open O_DIRECT.  Return: false when the host can not. */
+static bool open_direct(struct vm *vm, struct guest_queue *q,
+                        struct fuse_entry_out *e, struct fuse_open_out *f)
+{
+    int fd;
+
+    host_write(vm, "f", "", 0);
+    fd = open(daemon_path(vm->d, "f"), O_RDWR | O_DIRECT | O_CLOEXEC);
+    if (fd < 0) {
+        tap_skip("no O_DIRECT on this file system");
+        return false;
+    }
+    close(fd);
+    return CHECK_EQ(fc_lookup(q, FC_ROOT, "f", e), 0, "") &&
+           CHECK_EQ(fc_open(q, FUSE_OPEN, e->nodeid, O_RDWR | O_DIRECT, f), 0,
+                    "");
+}
+
+/* A handle that is O_DIRECT on the host takes whole blocks only. */
+VM_TEST(what_is_direct_on_the_host_bypasses_the_guests_cache,
+        ARGS("--allow-direct-io"))
+{
+    struct fuse_entry_out e;
+    struct fuse_open_out f;
+    uint32_t n;
+
+    if (!open_direct(vm, q, &e, &f))
+        return;
+    CHECK_EQ(f.open_flags, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, "");
+    CHECK_EQ(fc_write(q, e.nodeid, f.fh, 0, "odd", 3, &n), -EINVAL,
+             "three bytes are no block");
+}
+
+/* Pages of the guest's go through any handle, and end anywhere. */
+VM_TEST(delayed_writes_do_not_go_through_direct_handles,
+        ARGS("--allow-direct-io", "--writeback"))
+{
+    struct fuse_entry_out e;
+    struct fuse_open_out f;
+    uint32_t n;
+
+    CHECK(agreed(vm) & FUSE_WRITEBACK_CACHE, "");
+    if (!open_direct(vm, q, &e, &f))
+        return;
+    CHECK_EQ(f.open_flags, 0, "not direct");
+    CHECK_EQ(fc_write(q, e.nodeid, f.fh, 0, "odd", 3, &n), 0, "");
+}
+
 TAP_MAIN(TEST(every_reply_has_the_timeouts_that_were_set),
          TEST(one_timeout_is_for_both), TEST(a_missing_name_is_enoent),
-         TEST(absence_has_a_timeout_when_asked_for))
+         TEST(absence_has_a_timeout_when_asked_for),
+         TEST(pages_are_voided_by_time_unless_nobody_else_writes),
+         TEST(nothing_is_written_back_where_nothing_is_cached),
+         TEST(listing_with_attributes_can_be_had_in_every_mode),
+         TEST(files_that_are_only_read_are_not_flushed),
+         TEST(what_is_direct_on_the_host_bypasses_the_guests_cache),
+         TEST(delayed_writes_do_not_go_through_direct_handles))

@@ -259,7 +259,7 @@ VM_TEST(open_flags_mean_what_they_say, NULL)
     host_write(vm, "f", "text", 4);
     CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &f), 0, "");
-    CHECK_EQ(f.open_flags, 0, "cache=auto has none");
+    CHECK_EQ(f.open_flags, FOPEN_NOFLUSH, "cache=auto has no others");
     CHECK_EQ(fc_write(q, e.nodeid, f.fh, 0, "x", 1, &n), -EBADF, "O_RDONLY");
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_WRONLY, &f), 0, "");
     CHECK_EQ(fc_read(q, e.nodeid, f.fh, 0, 4, &data, &len), -EBADF, "O_WRONLY");

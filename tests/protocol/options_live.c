@@ -60,9 +60,10 @@ static const struct {
     { "--cache=auto", 1, 0, 0, true },
     { "--cache=always", 86400, FOPEN_KEEP_CACHE,
       FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR, true },
-    { "--cache=metadata", 86400, FOPEN_DIRECT_IO,
+    { "--cache=metadata", 86400, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES,
       FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR, true },
-    { "--cache=never", 0, FOPEN_DIRECT_IO, 0, false },
+    { "--cache=never", 0, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES, 0,
+      false },
 };
 
 static void cache_modes_set_timeouts_and_open_flags(void)
@@ -86,7 +87,7 @@ static void cache_modes_set_timeouts_and_open_flags(void)
             CHECK_EQ(fc_getattr(q, FC_ROOT, &a), 0, "");
             CHECK_EQ(a.attr_valid, modes[i].valid, modes[i].arg);
             CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, 0, &f), 0, "");
-            CHECK_EQ(f.open_flags, modes[i].file, modes[i].arg);
+            CHECK_EQ(f.open_flags, modes[i].file | FOPEN_NOFLUSH, modes[i].arg);
             CHECK_EQ(fc_open(q, FUSE_OPENDIR, FC_ROOT, 0, &f), 0, "");
             CHECK_EQ(f.open_flags, modes[i].dir, modes[i].arg);
             CHECK_EQ(fc_create(q, NULL, FC_ROOT, "c", 2, 0644, &e, &f), 0, "");

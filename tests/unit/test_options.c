@@ -249,6 +249,31 @@ static void each_timeout_has_its_field(void)
     }
 }
 
+static void writing_back_needs_a_cache(void)
+{
+    static const char *const without[] = {
+        BASE "--writeback --cache=never",
+        BASE "--cache metadata --writeback",
+        BASE "-o writeback,cache=none",
+    };
+    struct run r;
+
+    for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+        parse(&r, without[i]);
+        CHECK_EQ(r.result, OPTIONS_RUN, r.err);
+        CHECK(strstr(r.err, "warning: --writeback: does nothing") != NULL,
+              without[i]);
+        CHECK_EQ(lines(r.err), 1, "");
+        CHECK(!r.o.pt.writeback, without[i]);
+        run_free(&r);
+    }
+    parse(&r, BASE "--writeback --cache=never --cache=always");
+    CHECK_EQ(r.result, OPTIONS_RUN, r.err);
+    CHECK_STR(r.err, "", "");
+    CHECK(r.o.pt.writeback, "the last --cache counts");
+    run_free(&r);
+}
+
 static void values_come_joined_or_apart(void)
 {
     struct run r;
@@ -379,7 +404,7 @@ TAP_MAIN(TEST(bad_lines_are_refused_in_one_line),
          TEST(the_defaults_are_the_peers),
          TEST(flags_set_their_field_and_no_other),
          TEST(the_o_list_takes_both_dialects), TEST(each_timeout_has_its_field),
-         TEST(values_come_joined_or_apart),
+         TEST(writing_back_needs_a_cache), TEST(values_come_joined_or_apart),
          TEST(the_old_socket_name_works_with_a_warning),
          TEST(a_table_of_maps_has_an_end),
          TEST(the_log_level_comes_from_the_line_then_the_environment),

@@ -62,21 +62,25 @@ static void cache_modes_show_in_every_reply(void)
     } rows[] = {
         /* clang-format off */
         { "auto", PT_CACHE_AUTO, 1, 0, 0,
-          FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO, FUSE_CACHE_SYMLINKS },
+          FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_AUTO_INVAL_DATA,
+          FUSE_CACHE_SYMLINKS | FUSE_EXPLICIT_INVAL_DATA },
         { "always", PT_CACHE_ALWAYS, 86400, FOPEN_KEEP_CACHE,
           FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR,
-          FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS, 0 },
+          FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS |
+          FUSE_EXPLICIT_INVAL_DATA, FUSE_AUTO_INVAL_DATA },
         { "metadata", PT_CACHE_METADATA, 86400, FOPEN_DIRECT_IO,
-          FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR, FUSE_DO_READDIRPLUS,
-          FUSE_CACHE_SYMLINKS },
-        { "never", PT_CACHE_NEVER, 0, FOPEN_DIRECT_IO, 0, 0,
-          FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO },
+          FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR,
+          FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS | FUSE_AUTO_INVAL_DATA,
+          FUSE_EXPLICIT_INVAL_DATA },
+        { "never", PT_CACHE_NEVER, 0, FOPEN_DIRECT_IO, 0,
+          FUSE_AUTO_INVAL_DATA,
+          FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_CACHE_SYMLINKS |
+          FUSE_EXPLICIT_INVAL_DATA },
         /* clang-format on */
     };
     /* Not PARALLEL_DIROPS: libfuse 3.14.0 loses it on the way out. */
     const uint32_t always = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC |
-                            FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
-                            FUSE_MAX_PAGES | FUSE_ASYNC_DIO;
+                            FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_ASYNC_DIO;
     const uint32_t never =
         FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_EXPORT_SUPPORT |
         FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_HANDLE_KILLPRIV |
@@ -91,6 +95,7 @@ static void cache_modes_show_in_every_reply(void)
         uint64_t id, fh;
 
         opts.cache = rows[i].cache;
+        opts.readdirplus = rows[i].cache != PT_CACHE_NEVER;
         if (!start(&opts))
             return;
         se = mock_session(m.fs);
@@ -109,7 +114,7 @@ static void cache_modes_show_in_every_reply(void)
         CHECK_EQ(e->attr_valid, rows[i].timeout_s, rows[i].why);
         CHECK_EQ(o->open_flags, rows[i].file, rows[i].why);
         CHECK_EQ(mock_open(&m, FUSE_OPEN, id, O_RDONLY, &d), 0, "");
-        CHECK_EQ(d.open_flags, rows[i].file, rows[i].why);
+        CHECK_EQ(d.open_flags, rows[i].file | FOPEN_NOFLUSH, rows[i].why);
         CHECK_EQ(mock_open(&m, FUSE_OPENDIR, ROOT, O_RDONLY, &d), 0, "");
         CHECK_EQ(d.open_flags, rows[i].dir, rows[i].why);
         mock_stop(&m);
