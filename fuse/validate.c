@@ -39,6 +39,14 @@ static int check_write(const struct request *r)
     return w->size <= r->total - r->arg_len ? 0 : -EINVAL;
 }
 
+static int check_ioctl(const struct request *r)
+{
+    const struct fuse_ioctl_in *io = args(r);
+    size_t left = r->arg_len - sizeof(struct fuse_in_header) - sizeof(*io);
+
+    return io->in_size <= left ? 0 : -EINVAL;
+}
+
 static int check_batch_forget(const struct request *r)
 {
     const struct fuse_batch_forget_in *b = args(r);
@@ -113,6 +121,7 @@ static const struct op_shape shapes[] = {
     OP(CREATE,          IN(create),          1, ENTRY + OUT(open),   NULL),
     OP(INTERRUPT,       IN(interrupt),       0, 0,                   NULL),
     OP(DESTROY,         0,                   0, 0,                   NULL),
+    OP(IOCTL,           IN(ioctl),           0, OUT(ioctl),          check_ioctl),
     OP(BATCH_FORGET,    IN(batch_forget),    0, 0,                   check_batch_forget),
     OP(FALLOCATE,       IN(fallocate),       0, 0,                   NULL),
     OP(READDIRPLUS,     IN(read),            0, 0,                   NULL),

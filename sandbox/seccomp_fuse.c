@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -80,6 +81,12 @@ static const struct sc_rule rules[] = {
     SC_ALLOW("fremovexattr"),
     SC_NEW("setxattrat", 463), SC_NEW("getxattrat", 464),
     SC_NEW("listxattrat", 465), SC_NEW("removexattrat", 466),
+
+    /* What lsattr(1) and chattr(1) do, for --inode-flags; no other. */
+    SC_ALLOW_IF("ioctl", SC_IS_EQ(1, FS_IOC_GETFLAGS)),
+    SC_ALLOW_IF("ioctl", SC_IS_EQ(1, FS_IOC_SETFLAGS)),
+    SC_ALLOW_IF("ioctl", SC_IS_EQ(1, FS_IOC_FSGETXATTR)),
+    SC_ALLOW_IF("ioctl", SC_IS_EQ(1, FS_IOC_FSSETXATTR)),
 
     /* Data. */
     SC_ALLOW("pread64"), SC_ALLOW("pwrite64"), SC_ALLOW("preadv"),

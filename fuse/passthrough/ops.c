@@ -18,6 +18,8 @@ static unsigned int wanted(const struct pt_opts *o)
         want |= FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO;
     if (o->writeback)
         want |= FUSE_CAP_WRITEBACK_CACHE;
+    if (o->inode_flags)
+        want |= FUSE_CAP_IOCTL_DIR;
     if (o->cache == PT_CACHE_ALWAYS || o->cache == PT_CACHE_METADATA)
         want |= FUSE_CAP_CACHE_SYMLINKS;
     /* A new time in the attributes voids the guest's pages, that of its own
@@ -37,8 +39,14 @@ uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered)
      * in its answer.  The operations lock nothing per directory. */
     uint64_t want = FUSE_PARALLEL_DIROPS;
 
+    /* Whose a new file is comes mapped from the guest; nothing else here
+     * looks at the caller's ids, which such a mount does not send. */
+    want |= PROTO_ALLOW_IDMAP;
+
     if (o->announce_submounts)
         want |= FUSE_SUBMOUNTS;
+    if (o->allow_mmap)
+        want |= PROTO_DIRECT_IO_ALLOW_MMAP;
     if (o->xattr)
         want |= FUSE_SETXATTR_EXT;
     return want & offered;
@@ -100,6 +108,7 @@ const struct fuse_lowlevel_ops pt_ops = {
     .lseek = pt_op_lseek,
     .fallocate = pt_op_fallocate,
     .copy_file_range = pt_op_copy_file_range,
+    .ioctl = pt_op_ioctl,
     .opendir = pt_op_opendir,
     .readdir = pt_op_readdir,
     .readdirplus = pt_op_readdirplus,

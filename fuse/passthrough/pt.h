@@ -34,6 +34,8 @@ struct pt_opts {
     bool preserve_noatime; /* else O_NOATIME is stripped */
     bool readdirplus;
     bool announce_submounts;
+    bool allow_mmap;      /* shared mappings of what is not cached */
+    bool inode_flags;     /* FS_IOC_GETFLAGS and its like */
     struct idmap uid_map; /* --translate-uid */
     struct idmap gid_map; /* --translate-gid */
 };

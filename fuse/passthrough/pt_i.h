@@ -202,6 +202,11 @@ void pt_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                            off_t off_out, struct fuse_file_info *fi_out,
                            size_t len, int flags);
 
+/* ioctl.c */
+void pt_op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
+                 struct fuse_file_info *fi, unsigned int flags, const void *in,
+                 size_t in_len, size_t out_len);
+
 /* newer.c: for pt_raw_op(). */
 void pt_raw_syncfs(struct pt_fs *fs, struct request *r);
 void pt_raw_statx(struct pt_fs *fs, struct request *r);

@@ -133,8 +133,8 @@ static size_t check_later_rows(const char *prefix, const struct opt_row *rows,
 
 static void work_of_a_later_version_is_refused_by_name(void)
 {
-    CHECK_EQ(check_later_rows("--", options_long, options_long_n), 8,
-             "posix-acl 2, xattrmap, handles, mmap, killpriv, label 2");
+    CHECK_EQ(check_later_rows("--", options_long, options_long_n), 7,
+             "posix-acl 2, xattrmap, handles, killpriv, label 2");
     CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 6,
              "xattrmap, killpriv_v2, posix_acl, security_label, two locks");
     check_refused(BASE "--posix-acl", "leave it out or use never");

@@ -90,7 +90,28 @@ static const struct {
     { "init of an older minor", FUSE_INIT, "1234567812345678", 16, 80, 0 },
     { "init cut short", FUSE_INIT, "12345678", 8, 80, -EINVAL },
     { "locks are the guest's own", FUSE_GETLK, "", 0, 64, -ENOSYS },
-    { "ioctl", FUSE_IOCTL, "", 0, 64, -ENOSYS },
+    { "an ioctl without arguments", FUSE_IOCTL, "", 0, 64, -EINVAL },
+    { "an ioctl whose input is not there", FUSE_IOCTL,
+      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+      "\0\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0"
+      "123",
+      35, 64, -EINVAL },
+    { "an ioctl with its input", FUSE_IOCTL,
+      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+      "\0\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0"
+      "1234",
+      36, 64, 0 },
+    { "an ioctl without room", FUSE_IOCTL,
+      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+      32, 31, -EIO },
+    { "statx without room", PROTO_STATX, "123456789012345678901234", 24, 303,
+      -EIO },
+    { "statx", PROTO_STATX, "123456789012345678901234", 24, 304, 0 },
+    { "statx cut short", PROTO_STATX, "1234567890", 10, 304, -EINVAL },
+    { "tmpfile without a name", PROTO_TMPFILE, "1234567890123456", 16, 160,
+      -EINVAL },
+    { "syncfs", PROTO_SYNCFS, "12345678", 8, 16, 0 },
     { "opcode 0", 0, "", 0, 64, -ENOSYS },
     { "an opcode of tomorrow", 60, "", 0, 64, -ENOSYS },
     { "cuse", 4096, "", 0, 64, -ENOSYS },
