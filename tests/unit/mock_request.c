@@ -158,9 +158,12 @@ static _Atomic size_t n_served;
 
 static struct pt_fs *fs_of(const struct fuse_session *se)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(served); i++) {
-        if (served[i].se == se)
-            return served[i].fs;
+    /* The newest first: an earlier session may have lain at this address. */
+    for (size_t n = n_served, i = 1; i <= MIN(n, ARRAY_SIZE(served)); i++) {
+        const struct served *s = &served[(n - i) % ARRAY_SIZE(served)];
+
+        if (s->se == se)
+            return s->fs;
     }
     return NULL;
 }
