@@ -139,6 +139,8 @@ static int check_whole(struct opt_ctx *x)
     o->pt.readdirplus =
         x->readdirplus < 0 ? o->pt.cache != PT_CACHE_NEVER : x->readdirplus;
 
+    if (o->pt.xattrmap.n > 0)
+        o->pt.xattr = true;
     check_writeback(x);
     if (!o->shared_dir) {
         fputs("virtiofsd: no directory to share; give --shared-dir DIR\n",

@@ -363,6 +363,21 @@ int set_translate(struct opt_ctx *x, const struct opt_row *row, const char *val)
     return 0;
 }
 
+/* The rules may go over several lines, so only the parser quotes of them. */
+int set_xattrmap(struct opt_ctx *x, const struct opt_row *row, const char *val)
+{
+    struct xattrmap *m = field(x, row);
+    char why[256] = "";
+
+    if (xattrmap_parse(m, val, why, sizeof(why)) < 0)
+        return opt_fail(x, NULL, "%s", why);
+    if (!xattrmap_is_complete(m))
+        opt_warn(x, NULL,
+                 "names that match no rule are refused and hidden; end the "
+                 "rules with :bad:all::: to say so");
+    return 0;
+}
+
 int set_help(struct opt_ctx *x, const struct opt_row *row, const char *val)
 {
     (void)row, (void)val;

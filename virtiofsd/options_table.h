@@ -114,6 +114,7 @@ int set_modcaps(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_ns_map(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_translate(struct opt_ctx *x, const struct opt_row *row,
                   const char *val);
+int set_xattrmap(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_help(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_version(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_capabilities(struct opt_ctx *x, const struct opt_row *row,

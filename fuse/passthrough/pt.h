@@ -12,6 +12,7 @@
 
 #include "fuse/fuse_api.h"
 #include "fuse/passthrough/idmap.h"
+#include "fuse/passthrough/xattrmap.h"
 
 enum pt_cache {
     PT_CACHE_AUTO,     /* 1 s entry/attr timeout, no FOPEN flags */
@@ -34,10 +35,11 @@ struct pt_opts {
     bool preserve_noatime; /* else O_NOATIME is stripped */
     bool readdirplus;
     bool announce_submounts;
-    bool allow_mmap;      /* shared mappings of what is not cached */
-    bool inode_flags;     /* FS_IOC_GETFLAGS and its like */
-    struct idmap uid_map; /* --translate-uid */
-    struct idmap gid_map; /* --translate-gid */
+    bool allow_mmap;          /* shared mappings of what is not cached */
+    bool inode_flags;         /* FS_IOC_GETFLAGS and its like */
+    struct idmap uid_map;     /* --translate-uid */
+    struct idmap gid_map;     /* --translate-gid */
+    struct xattrmap xattrmap; /* --xattrmap; rules make xattr true */
 };
 
 struct pt_fs;

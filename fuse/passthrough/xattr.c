@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Extended attributes, behind --xattr.  No system call takes an O_PATH
- * descriptor for them, and opening the file would fail for all but files and
- * directories.  So each thread makes /proc/self/fd its working directory,
- * its own by unshare(2), and uses a descriptor's number as a path: the magic
- * link leads to the node itself, symbolic link or not.
+ * Extended attributes, behind --xattr.  The guest's names are those of the
+ * host unless --xattrmap says otherwise (xattrmap.h).
+ *
+ * No system call takes an O_PATH descriptor for them, and opening the file
+ * would fail for all but files and directories.  So each thread makes
+ * /proc/self/fd its working directory, its own by unshare(2), and uses a
+ * descriptor's number as a path: the magic link leads to the node itself,
+ * symbolic link or not.
  */
 #include <errno.h>
 #include <limits.h>
@@ -37,25 +40,41 @@ static int enter_proc(const struct pt_fs *fs)
  * them without obeying them: a host that does obey would then see rights the
  * guest never enforced.
  */
-static bool is_acl(const char *name)
+static bool is_refused(const char *name)
 {
     return !strcmp(name, "system.posix_acl_access") ||
            !strcmp(name, "system.posix_acl_default");
 }
 
+/* A name on the host, in @room unless it is the guest's own. */
+struct host_name {
+    const char *s;
+    char room[XATTRMAP_NAME_MAX + 1];
+};
+
+/* Return: 0 or -errno as xattrmap_to_host().  A map neither hides an ACL of
+ * the guest's nor makes one out of another name. */
+static int find_host_name(const struct pt_fs *fs, const char *name,
+                          struct host_name *host)
+{
+    int ret = 0;
+
+    host->s = name;
+    if (is_refused(name))
+        return -EOPNOTSUPP;
+    if (fs->opts.xattrmap.n > 0)
+        ret = xattrmap_to_host(&fs->opts.xattrmap, name, host->room, &host->s);
+    return ret == 0 && is_refused(host->s) ? -EOPNOTSUPP : ret;
+}
+
 /* Everything an operation needs before its system call.  Return: the pinned
  * node, or NULL when the request is answered. */
-static struct pt_node *begin(fuse_req_t req, fuse_ino_t ino, const char *name)
+static struct pt_node *begin(fuse_req_t req, fuse_ino_t ino)
 {
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n;
-    int ret = -ENOSYS;
+    int ret;
 
-    if (!fs->opts.xattr)
-        goto fail;
-    ret = -EOPNOTSUPP;
-    if (name && is_acl(name))
-        goto fail;
     ret = enter_proc(fs);
     if (ret < 0)
         goto fail;
@@ -72,34 +91,57 @@ static void end(fuse_req_t req, struct pt_node *n)
     pt_node_put(&pt_fs_of(req)->nodes, n);
 }
 
+/* Without --xattr the guest's kernel is told to ask no more. */
+static bool refuse_all(fuse_req_t req)
+{
+    if (pt_fs_of(req)->opts.xattr)
+        return false;
+    fuse_reply_err(req, ENOSYS);
+    return true;
+}
+
 void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
                     const char *value, size_t size, int flags)
 {
+    struct host_name host;
     struct pt_node *n;
     int err;
 
-    if (pt_fs_of(req)->opts.xattr && pt_refuse_change(req))
+    if (refuse_all(req) || pt_refuse_change(req))
         return;
-    n = begin(req, ino, name);
+    err = -find_host_name(pt_fs_of(req), name, &host);
+    if (err) {
+        /* The word for a name that is too long, here. */
+        fuse_reply_err(req, err == ENAMETOOLONG ? ERANGE : err);
+        return;
+    }
+    n = begin(req, ino);
     if (!n)
         return;
-    err = setxattr(pt_proc_name(n->fd).s, name, value, size, flags) < 0 ? errno
-                                                                        : 0;
+    err = setxattr(pt_proc_name(n->fd).s, host.s, value, size, flags) < 0
+              ? errno
+              : 0;
     end(req, n);
     fuse_reply_err(req, err);
 }
 
 void pt_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+    struct host_name host;
     struct pt_node *n;
     int err;
 
-    if (pt_fs_of(req)->opts.xattr && pt_refuse_change(req))
+    if (refuse_all(req) || pt_refuse_change(req))
         return;
-    n = begin(req, ino, name);
+    err = -find_host_name(pt_fs_of(req), name, &host);
+    if (err) {
+        fuse_reply_err(req, err == ENAMETOOLONG ? ENODATA : err);
+        return;
+    }
+    n = begin(req, ino);
     if (!n)
         return;
-    err = removexattr(pt_proc_name(n->fd).s, name) < 0 ? errno : 0;
+    err = removexattr(pt_proc_name(n->fd).s, host.s) < 0 ? errno : 0;
     end(req, n);
     fuse_reply_err(req, err);
 }
@@ -120,17 +162,28 @@ void pt_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
                     size_t size)
 {
     size_t room = MIN(size, (size_t)XATTR_SIZE_MAX);
+    struct host_name host;
     struct pt_node *n;
     ssize_t len;
     char *buf;
     int err;
 
-    n = begin(req, ino, name);
+    if (refuse_all(req))
+        return;
+    err = -find_host_name(pt_fs_of(req), name, &host);
+    if (err) {
+        /* What the guest shall not see is not there: a refusal would fail
+         * copies and listings which can do without. */
+        fuse_reply_err(req,
+                       err == EPERM || err == ENAMETOOLONG ? ENODATA : err);
+        return;
+    }
+    n = begin(req, ino);
     if (!n)
         return;
     buf = request_scratch(request_current(), room ? room : 1);
     if (buf) {
-        len = getxattr(pt_proc_name(n->fd).s, name, buf, room);
+        len = getxattr(pt_proc_name(n->fd).s, host.s, buf, room);
         err = len < 0 ? errno : 0;
     } else {
         len = 0;
@@ -140,34 +193,53 @@ void pt_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
     reply_value(req, buf, len, err, size);
 }
 
-/* Take the names out of the list which getxattr would refuse. */
-static size_t hide_acls(char *list, size_t len)
+/* The guest's name for one of the host's list, or NULL.  What getxattr would
+ * refuse is not listed. */
+static const char *guest_name(const struct pt_fs *fs, const char *host)
+{
+    const char *name = host;
+
+    if (is_refused(host))
+        return NULL;
+    if (fs->opts.xattrmap.n > 0)
+        name = xattrmap_to_guest(&fs->opts.xattrmap, host);
+    return name && is_refused(name) ? NULL : name;
+}
+
+/* In place: no name grows.  Return: bytes of the list which remain. */
+static size_t list_to_guest(const struct pt_fs *fs, char *list, size_t len)
 {
     size_t kept = 0;
 
     for (size_t at = 0; at < len;) {
         size_t one = strnlen(list + at, len - at) + 1;
+        const char *name;
 
         if (one > len - at)
             break;
-        if (!is_acl(list + at)) {
-            memmove(list + kept, list + at, one);
+        name = guest_name(fs, list + at);
+        at += one;
+        if (name) {
+            one = (size_t)(list + at - name);
+            memmove(list + kept, name, one);
             kept += one;
         }
-        at += one;
     }
     return kept;
 }
 
 /* The whole list is read, whatever the guest has room for: what counts is
- * its length without the hidden names. */
+ * its length as the guest gets to see it. */
 void pt_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-    struct pt_node *n = begin(req, ino, NULL);
+    struct pt_node *n;
     ssize_t len = 0;
     int err = ENOMEM;
     char *buf;
 
+    if (refuse_all(req))
+        return;
+    n = begin(req, ino);
     if (!n)
         return;
     buf = request_scratch(request_current(), XATTR_SIZE_MAX);
@@ -177,7 +249,7 @@ void pt_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     }
     end(req, n);
     if (!err) {
-        len = (ssize_t)hide_acls(buf, (size_t)len);
+        len = (ssize_t)list_to_guest(pt_fs_of(req), buf, (size_t)len);
         if (size && (size_t)len > size)
             err = ERANGE;
     }

@@ -21,7 +21,16 @@ void world_open(struct world *w, unsigned int kind)
           .preserve_noatime = true,
           .readdirplus = true },
         { .cache = PT_CACHE_METADATA, .readonly = true, .xattr = true },
-        { .cache = PT_CACHE_NEVER, .attr_timeout_s = 3 },
+        { .cache = PT_CACHE_NEVER,
+          .attr_timeout_s = 3,
+          .xattr = true,
+          /* :prefix:all:user.:user.v.: and :bad:all::: */
+          .xattrmap = { .n = 2,
+                        .rule = { { .scope = 3,
+                                    .key_len = 5,
+                                    .prepend_len = 7 },
+                                  { .type = XATTRMAP_BAD, .scope = 3 } },
+                        .text = "user.v." } },
     };
 
     memset(w, 0, sizeof(*w));

@@ -7,10 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-/* Attributes, ids and extended attributes. */
+/* Attributes and ids. */
 
 static int set(struct guest_queue *q, uint64_t node, uint32_t valid,
                struct fuse_setattr_in in, struct fuse_attr_out *a)
@@ -228,90 +227,7 @@ VM_TEST(access_is_judged, NULL)
     CHECK_EQ(may(q, e.nodeid ^ 0x1000, 0, R_OK), -ESTALE, "");
 }
 
-static int set_xattr(struct guest_queue *q, uint64_t node, const char *name,
-                     const void *v, size_t len, uint32_t flags)
-{
-    struct fuse_setxattr_in in = { .size = (uint32_t)len, .flags = flags };
-    struct fm m;
-
-    fm_init(&m, FUSE_SETXATTR, node);
-    fm_add(&m, &in, FUSE_COMPAT_SETXATTR_IN_SIZE);
-    fm_add_name(&m, name);
-    fm_add(&m, v, len);
-    return fm_call(q, &m);
-}
-
-/* Return: as fm_call(); the value's bytes, or its length when @size is 0. */
-static int get_xattr(struct guest_queue *q, uint32_t op, uint64_t node,
-                     const char *name, uint32_t size, struct fm *m)
-{
-    struct fuse_getxattr_in in = { .size = size };
-
-    fm_init(m, op, node);
-    fm_add(m, &in, sizeof(in));
-    if (name)
-        fm_add_name(m, name);
-    m->room = size ? size : sizeof(struct fuse_getxattr_out);
-    return fm_call(q, m);
-}
-
-static const char *const xattr_args[] = { "--xattr", NULL };
-static const struct vm_opts with_xattr = { .d = { .args = xattr_args } };
-
-VM_TEST(xattrs_are_kept_with_the_option, &with_xattr)
-{
-    struct fuse_getxattr_out len;
-    struct fuse_entry_out e;
-    struct fm m;
-    char v[8];
-
-    host_write(vm, "f", "", 0);
-    if (setxattr(daemon_path(vm->d, "f"), "user.h", "host", 4, 0) < 0) {
-        tap_skip("no xattrs on this file system");
-        return;
-    }
-    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
-    CHECK_EQ(set_xattr(q, e.nodeid, "user.g", "guest", 5, 0), 0, "");
-    CHECK_EQ(getxattr(daemon_path(vm->d, "f"), "user.g", v, 8), 5, "");
-    CHECK_MEM(v, "guest", 5, "");
-    CHECK_EQ(set_xattr(q, e.nodeid, "user.g", "x", 1, XATTR_CREATE), -EEXIST,
-             "");
-    CHECK_EQ(set_xattr(q, e.nodeid, "user.n", "x", 1, XATTR_REPLACE), -ENODATA,
-             "");
-    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 0, &m), 0, "");
-    memcpy(&len, m.out, sizeof(len));
-    CHECK_EQ(len.size, 4, "its length");
-    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 64, &m), 0, "");
-    CHECK_EQ(m.out_len, 4, "");
-    CHECK_MEM(m.out, "host", 4, "");
-    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.h", 2, &m), -ERANGE,
-             "");
-    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, e.nodeid, "user.no", 64, &m), -ENODATA,
-             "");
-    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 256, &m), 0, "");
-    CHECK(memmem(m.out, m.out_len, "user.h", 7) != NULL, "listed");
-    CHECK(memmem(m.out, m.out_len, "user.g", 7) != NULL, "listed");
-    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 0, &m), 0, "");
-    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, e.nodeid, NULL, 3, &m), -ERANGE, "");
-    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, e.nodeid, "user.g"), 0, "");
-    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, e.nodeid, "user.g"), -ENODATA, "");
-}
-
-VM_TEST(xattrs_are_unknown_without_the_option, NULL)
-{
-    struct fm m;
-
-    (void)vm;
-    CHECK_EQ(set_xattr(q, FC_ROOT, "user.g", "guest", 5, 0), -ENOSYS, "");
-    CHECK_EQ(get_xattr(q, FUSE_GETXATTR, FC_ROOT, "user.h", 64, &m), -ENOSYS,
-             "");
-    CHECK_EQ(get_xattr(q, FUSE_LISTXATTR, FC_ROOT, NULL, 64, &m), -ENOSYS, "");
-    CHECK_EQ(fc_remove(q, FUSE_REMOVEXATTR, FC_ROOT, "user.g"), -ENOSYS, "");
-}
-
 TAP_MAIN(TEST(attributes_are_set_one_by_one), TEST(owners_are_set),
          TEST(what_is_made_belongs_to_the_caller),
          TEST(no_group_of_the_launchers_reaches_the_roles),
-         TEST(statfs_tells_of_the_hosts_file_system), TEST(access_is_judged),
-         TEST(xattrs_are_kept_with_the_option),
-         TEST(xattrs_are_unknown_without_the_option))
+         TEST(statfs_tells_of_the_hosts_file_system), TEST(access_is_judged))

@@ -24,7 +24,8 @@ ROOMS = [
     ("control", "vhost/dispatch.[ch]"),
     ("control", "vhost/conn*.[ch]"),
     ("control", "vhost/on_*.[ch]"),
-    ("idmap", "fuse/passthrough/idmap.[ch]"),
+    ("maps", "fuse/passthrough/idmap.[ch]"),
+    ("maps", "fuse/passthrough/xattrmap.[ch]"),
     ("pt", "fuse/passthrough/*"),
     # The headers that are the passthrough's view of the rest of fuse/.
     ("ptview", "fuse/request.h"),
@@ -42,10 +43,10 @@ MAY = {
     "both": {"base", "both"},
     "data": {"base", "both", "data"},
     "control": {"base", "both", "control"},
-    "idmap": {"base", "idmap"},
-    "pt": {"base", "idmap", "pt", "ptview"},
+    "maps": {"base", "maps"},
+    "pt": {"base", "maps", "pt", "ptview"},
     "ptview": {"base", "ptview"},
-    "fuse": {"base", "both", "data", "idmap", "pt", "ptview", "fuse"},
+    "fuse": {"base", "both", "data", "maps", "pt", "ptview", "fuse"},
     "sandbox": {"base", "sandbox"},
     "tests": ALL | {"tests"},
 }

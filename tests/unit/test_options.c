@@ -86,6 +86,13 @@ static const struct {
     { BASE "--uid-map=:0:5:4: --sandbox=chroot", "no user namespace" },
     { BASE "--translate-uid=map:0", "--translate-uid=map:0: " },
     { BASE "--translate-gid=squish:0:1:2", "--translate-gid=squish" },
+    { BASE "--xattrmap", "--xattrmap: needs a value; give --xattrmap RULES" },
+    { BASE "--xattrmap=", "--xattrmap: the value is empty" },
+    { BASE "--xattrmap=:bad:all:::\n:okay:all:::",
+      "--xattrmap: rule 2, offset 13, in ':okay:all:::': unknown type 'okay'" },
+    { BASE "-o xattrmap", "-o xattrmap: needs a value" },
+    { BASE "-o xattrmap=:ok:all::",
+      "-o xattrmap: rule 1, offset 9, in ':ok:all::': the prefix has no end" },
 };
 
 static void bad_lines_are_refused_in_one_line(void)
@@ -133,10 +140,10 @@ static size_t check_later_rows(const char *prefix, const struct opt_row *rows,
 
 static void work_of_a_later_version_is_refused_by_name(void)
 {
-    CHECK_EQ(check_later_rows("--", options_long, options_long_n), 7,
-             "posix-acl 2, xattrmap, handles, killpriv, label 2");
-    CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 6,
-             "xattrmap, killpriv_v2, posix_acl, security_label, two locks");
+    CHECK_EQ(check_later_rows("--", options_long, options_long_n), 6,
+             "posix-acl 2, handles, killpriv, label 2");
+    CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 5,
+             "killpriv_v2, posix_acl, security_label, two locks");
     check_refused(BASE "--posix-acl", "leave it out or use never");
     check_refused(BASE "--security-label", "leave it out or use never");
 }
@@ -328,6 +335,41 @@ static void a_table_of_maps_has_an_end(void)
     check_refused(line, "more than 16 maps");
 }
 
+static void a_map_of_names_implies_xattr(void)
+{
+    static const struct {
+        const char *line;
+        uint32_t rules;
+    } rows[] = {
+        { BASE "--xattrmap=:map:trusted.:user.v.:", 3 },
+        { BASE "--xattrmap :map::user.v.:", 2 },
+        { BASE "-o no_xattr,xattrmap=:ok:all:::,no_xattr", 1 },
+        { BASE "-o xattrmap=,,ok,,all,,,,,,", 1 },
+        { BASE "--xattrmap=:map::a.: -o xattrmap=:ok:all:::", 1 },
+        { BASE "--xattrmap=\n/bad/all/x//\n/ok/all///\n", 2 },
+    };
+    struct run r;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        parse(&r, rows[i].line);
+        CHECK_EQ(r.result, OPTIONS_RUN, r.err);
+        CHECK_STR(r.err, "", rows[i].line);
+        CHECK_EQ(r.o.pt.xattrmap.n, rows[i].rules, rows[i].line);
+        CHECK(r.o.pt.xattr, rows[i].line);
+        run_free(&r);
+    }
+    parse(&r, BASE "--xattr");
+    CHECK_EQ(r.o.pt.xattrmap.n, 0, "no map");
+    run_free(&r);
+
+    parse(&r, BASE "--xattrmap=:prefix:all::user.v.:");
+    CHECK_EQ(r.result, OPTIONS_RUN, "as in the C program");
+    CHECK_EQ(lines(r.err), 1, "but with a warning");
+    CHECK(strstr(r.err, "warning: --xattrmap: names that match no rule"),
+          r.err);
+    run_free(&r);
+}
+
 static const struct {
     const char *env, *line;
     enum log_level want;
@@ -406,7 +448,7 @@ TAP_MAIN(TEST(bad_lines_are_refused_in_one_line),
          TEST(the_o_list_takes_both_dialects), TEST(each_timeout_has_its_field),
          TEST(writing_back_needs_a_cache), TEST(values_come_joined_or_apart),
          TEST(the_old_socket_name_works_with_a_warning),
-         TEST(a_table_of_maps_has_an_end),
+         TEST(a_table_of_maps_has_an_end), TEST(a_map_of_names_implies_xattr),
          TEST(the_log_level_comes_from_the_line_then_the_environment),
          TEST(questions_are_answered_with_nothing_else_on_the_line),
          TEST(help_names_every_row))
