@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
@@ -21,6 +23,22 @@ static double mode_timeout_s(enum pt_cache cache)
         return 0;
     }
     return 0;
+}
+
+/*
+ * The guest makes file handles of a node's id and generation, for NFS clients
+ * and into the attributes of an overlay, and those outlive it.  Ids start anew
+ * with every life: without another generation a handle of the last life would
+ * find whatever file has its id in this one.
+ */
+static uint32_t new_generation(uint32_t old)
+{
+    uint32_t fresh = 0;
+
+    if (getrandom(&fresh, sizeof(fresh), GRND_NONBLOCK) != sizeof(fresh))
+        fresh = old + (uint32_t)time(NULL);
+    /* 0 is what submounts have, see pt_entry_fill(). */
+    return fresh && fresh != old ? fresh : old + 1 ? old + 1 : 1;
 }
 
 int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
@@ -54,6 +72,7 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
         return ret;
     }
     pt_table_init(&fs->handles, sizeof(struct pt_handle));
+    fs->generation = new_generation(0);
     /* The guest's kernel has applied the caller's umask already. */
     umask(0);
     *out = fs;
@@ -64,6 +83,7 @@ void pt_fs_reset(struct pt_fs *fs)
 {
     pt_handles_reset(&fs->handles);
     pt_nodes_reset(&fs->nodes);
+    fs->generation = new_generation(fs->generation);
 }
 
 void pt_fs_destroy(struct pt_fs *fs)

@@ -27,9 +27,14 @@ void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
     pt_stat_to_guest(fs, &out->e.attr);
     out->e.attr_timeout = fs->attr_timeout_s;
     out->e.entry_timeout = fs->entry_timeout_s;
+    out->e.generation = fs->generation;
     if ((fs->agreed & FUSE_SUBMOUNTS) && S_ISDIR(st->st_mode) &&
-        (key->dev != parent->dev || key->mnt_id != parent->mnt_id))
+        (key->dev != parent->dev || key->mnt_id != parent->mnt_id)) {
         out->attr_flags = REQUEST_ATTR_SUBMOUNT;
+        /* Linux keeps none for a mount point, and takes one that does not
+         * match for another inode. */
+        out->e.generation = 0;
+    }
 }
 
 int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,

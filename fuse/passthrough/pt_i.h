@@ -31,7 +31,8 @@ struct pt_fs {
     uid_t uid; /* our own, to which every operation returns */
     gid_t gid;
     double attr_timeout_s, entry_timeout_s, negative_timeout_s;
-    uint64_t agreed; /* INIT flags; changes only while no operation runs */
+    uint64_t agreed;     /* INIT flags; changes only while no operation runs */
+    uint32_t generation; /* of all inodes of this life; as @agreed */
     struct pt_nodes nodes;
     struct pt_table handles;
 };
