@@ -9,6 +9,9 @@ guest_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # In the order they depend on each other: busybox insmod looks nothing up.
 GUEST_MODULES=(virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev
                virtio_pci fuse virtiofs)
+# Kept beside these, for guests that are told to load them.
+GUEST_MODULES_MORE=(overlay)
+guest_modules=()
 GUEST_KERNEL_PACKAGE=linux-image-cloud-amd64
 GUEST_MEM_MIB=512
 
@@ -59,25 +62,38 @@ guest_unpack()
     local name files=()
 
     mkdir "$1/root" && dpkg-deb -x "$1"/*.deb "$1/root" || return 1
-    for name in "${GUEST_MODULES[@]}"; do
+    for name in "${GUEST_MODULES[@]}" "${GUEST_MODULES_MORE[@]}"; do
         files+=(-o -name "$name.ko")
     done
     find "$1/root" -type f \( -name 'vmlinuz-*' "${files[@]}" \) \
         -exec mv -t "$1" {} +
     mv "$1"/vmlinuz-* "$1/vmlinuz" || return 1
     rm -rf "$1/root" "$1"/*.deb
-    for name in "${GUEST_MODULES[@]}"; do
-        [ -e "$1/$name.ko" ] || { say "the kernel has no $name.ko"; return 1; }
+    name=$(guest_missing_module "$1")
+    [ -z "$name" ] || { say "the kernel has no $name.ko"; return 1; }
+}
+
+# guest_missing_module DIR: prints a module that is not there.
+guest_missing_module()
+{
+    local name
+
+    for name in "${GUEST_MODULES[@]}" "${GUEST_MODULES_MORE[@]}"; do
+        [ -e "$1/$name.ko" ] || { echo "$name"; return; }
     done
 }
 
 # guest_kernel CACHE: makes CACHE/kernel/{vmlinuz,*.ko} unless they are there.
-# It comes into being by a rename, so what is there is whole.
+# It comes into being by a rename, so what is there is whole; or was, before
+# another module was wanted.
 guest_kernel()
 {
     local new rc=1
 
-    [ -d "$1/kernel" ] && return 0
+    if [ -d "$1/kernel" ]; then
+        [ -n "$(guest_missing_module "$1/kernel")" ] || return 0
+        rm -rf "$1/kernel"
+    fi
     mkdir -p "$1" || return 1
     new=$(mktemp -d "$1/new.XXXXXX") || return 1
     # apt-get download drops its privileges where it can write without them.
@@ -100,18 +116,19 @@ guest_archive()
 }
 
 # guest_initramfs CACHE RUN OUT [EXTRA_DIR]: the initramfs whose /init loads
-# the modules, and then runs the script RUN.
+# the modules, those in the array guest_modules too, and then runs the script
+# RUN.
 guest_initramfs()
 {
-    local tree name
+    local tree name modules=("${GUEST_MODULES[@]}" "${guest_modules[@]}")
 
     tree=$(mktemp -d) || return 1
     mkdir "$tree"/{bin,modules,proc,sys,dev,tmp,mnt} &&
         cp "$(command -v busybox)" "$tree/bin/busybox" &&
         cp "$guest_lib/guest_init.sh" "$tree/init" &&
         cp "$2" "$tree/run.sh" && chmod 755 "$tree/init" "$tree/run.sh" &&
-        echo "${GUEST_MODULES[@]}" >"$tree/modules/order" || return 1
-    for name in "${GUEST_MODULES[@]}"; do
+        echo "${modules[@]}" >"$tree/modules/order" || return 1
+    for name in "${modules[@]}"; do
         cp "$1/kernel/$name.ko" "$tree/modules/" || return 1
     done
     guest_archive "$tree" >"$3" || return 1
