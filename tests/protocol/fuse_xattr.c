@@ -136,6 +136,58 @@ VM_TEST(xattrs_are_unknown_without_the_option, NULL)
     CHECK_EQ(remove_xattr(q, FC_ROOT, "user.g"), -ENOSYS, "");
 }
 
+/* The form of SETXATTR that FUSE_SETXATTR_EXT brings: @in in full, and @len
+ * bytes from the name on. */
+static int set_long(struct guest_queue *q, struct fuse_setxattr_in in,
+                    const void *rest, size_t len)
+{
+    struct fm m;
+
+    fm_init(&m, FUSE_SETXATTR, FC_ROOT);
+    fm_add(&m, &in, sizeof(in));
+    if (len)
+        fm_add(&m, rest, len);
+    return fm_call(q, &m);
+}
+
+static void the_longer_form_is_taken_once_agreed(void)
+{
+    struct fuse_init_out out;
+    struct vm vm;
+    char v[8];
+
+    if (vm_start(&vm, &with_xattr)) {
+        struct guest_queue *q = &vm.q[VM_REQ];
+        struct fuse_setxattr_in in = { .size = 3 };
+
+        CHECK_EQ(fc_init(q, FUSE_SETXATTR_EXT, &out), 0, "INIT");
+        CHECK(out.flags & FUSE_SETXATTR_EXT, "agreed");
+        if (set_long(q, in, "user.a\0one", 10) == -EOPNOTSUPP) {
+            tap_skip("no xattrs on this file system");
+            goto end;
+        }
+        CHECK_EQ(getxattr(daemon_share(vm.d), "user.a", v, 8), 3, "");
+        CHECK_MEM(v, "one", 3, "");
+        in.flags = XATTR_CREATE;
+        CHECK_EQ(set_long(q, in, "user.a\0two", 10), -EEXIST, "flags");
+        in.flags = XATTR_REPLACE;
+        in.setxattr_flags = FUSE_SETXATTR_ACL_KILL_SGID;
+        CHECK_EQ(set_long(q, in, "user.a\0two", 10), 0,
+                 "a flag for ACLs does nothing to others");
+        reads_as(q, FC_ROOT, "user.a", "two", 3, "");
+        CHECK_EQ(set_long(q, in, "user.a\0tw", 9), -EINVAL, "cut short");
+        CHECK_EQ(set_long(q, in, "user.a", 6), -EINVAL, "no end of the name");
+        CHECK_EQ(set_long(q, in, "", 0), -EINVAL, "no name");
+        in.size = UINT32_MAX;
+        CHECK_EQ(set_long(q, in, "user.a\0two", 10), -EINVAL, "a lie");
+        in.size = 0;
+        CHECK_EQ(set_long(q, in, "", 1), -ERANGE, "an empty name");
+        reads_as(q, FC_ROOT, "user.a", "two", 3, "as before");
+    }
+end:
+    vm_end(&vm);
+}
+
 /* --- every type of file --------------------------------------------------- */
 
 static const struct kind {
@@ -225,6 +277,10 @@ VM_TEST(what_the_host_permits_not_is_not_permitted, &with_xattr)
         CHECK_EQ(get_xattr(q, e.nodeid, "trusted.host", 9, &m), -ENODATA,
                  "takes CAP_SYS_ADMIN");
         CHECK(!lists(q, e.nodeid, "trusted.host"), "takes CAP_SYS_ADMIN");
+        CHECK_EQ(set_xattr(q, e.nodeid, "security.x", "y", 1, 0), -EPERM,
+                 "takes CAP_SYS_ADMIN");
+        CHECK_EQ(set_xattr(q, e.nodeid, "nothing.x", "y", 1, 0), -EOPNOTSUPP,
+                 "no name of Linux");
     }
 }
 
@@ -455,6 +511,7 @@ static void values_of_64_kib_are_kept(void)
 
 TAP_MAIN(TEST(xattrs_are_kept_with_the_option),
          TEST(xattrs_are_unknown_without_the_option),
+         TEST(the_longer_form_is_taken_once_agreed),
          TEST(every_type_of_file_has_xattrs),
          TEST(what_the_host_permits_not_is_not_permitted),
          TEST(every_type_of_file_has_xattrs_through_a_map),
