@@ -108,10 +108,12 @@ void queue_job_done(struct queue *q, struct job *job);
  * not be read: do nothing with the ring until it can. */
 bool queue_refresh(struct queue *q);
 
-/* Anything to act upon before the next request?  Two loads. */
+/* Anything to act upon before the next request?  A guest that keeps its ring
+ * full would hold off a stop for ever.  Three loads. */
 static inline bool queue_is_stale(const struct queue *q)
 {
     return vring_slot_changed(q->slot, q->seq) ||
+           atomic_load_explicit(&q->dev->stopping, memory_order_relaxed) ||
            atomic_load_explicit(&q->dev->epoch, memory_order_acquire) !=
                q->epoch;
 }

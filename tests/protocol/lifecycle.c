@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/protocol/vm.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,6 +30,65 @@ static void a_disconnect_ends_it_with_0_and_no_socket(void)
     /* The directory goes with the daemon, so look before that. */
     CHECK(daemon_wait_gone(vm.d), "it ends");
     CHECK(!exists(sock), "the socket is gone");
+    vm_end(&vm);
+}
+
+struct flood {
+    struct guest_queue *q;
+    _Atomic bool stop;
+};
+
+/* Keep the ring full of one request, as no driver would.
+ * Return: how far the device is. */
+static uint16_t refill(struct guest_queue *q)
+{
+    uint16_t used = __atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE);
+
+    __atomic_store_n(&q->avail->idx, (uint16_t)(used + q->size),
+                     __ATOMIC_RELEASE);
+    return used;
+}
+
+static void *flood_main(void *arg)
+{
+    struct flood *f = arg;
+
+    while (!atomic_load(&f->stop))
+        (void)refill(f->q);
+    return NULL;
+}
+
+/* What keeps a ring's thread at work may not keep it from its end. */
+static void a_guest_that_floods_its_ring_does_not_hold_off_the_end(void)
+{
+    struct vm_opts opts = { .size = 1024 };
+    struct fuse_getattr_in in = { 0 };
+    struct flood f = { 0 };
+    pthread_t thread;
+    uint16_t start;
+    struct fm m;
+    struct vm vm;
+
+    if (vm_start_fuse(&vm, &opts)) {
+        f.q = &vm.q[VM_REQ];
+        fm_init(&m, FUSE_GETATTR, FC_ROOT);
+        fm_add(&m, &in, sizeof(in));
+        m.room = sizeof(struct fuse_attr_out);
+        CHECK_EQ(fm_put(f.q, &m, 0), 0, "");
+        for (uint16_t i = 0; i < f.q->size; i++)
+            f.q->avail->ring[i] = m.head;
+        start = refill(f.q);
+        guest_kick(f.q);
+        CHECK_EQ(pthread_create(&thread, NULL, flood_main, &f), 0, "");
+        for (int ms = 0; ms < DEADLINE_MS && refill(f.q) == start; ms++)
+            usleep(1000);
+        CHECK(refill(f.q) != start, "it works on the flood");
+        fe_close(&vm.fe);
+        CHECK(daemon_wait_gone(vm.d), "it ends");
+        CHECK(!daemon_log_has(vm.d, "hangs"), "and not by giving up");
+        atomic_store(&f.stop, true);
+        pthread_join(thread, NULL);
+    }
     vm_end(&vm);
 }
 
@@ -152,6 +213,7 @@ static void the_socket_is_for_its_owner_only(void)
 }
 
 TAP_MAIN(TEST(a_disconnect_ends_it_with_0_and_no_socket),
+         TEST(a_guest_that_floods_its_ring_does_not_hold_off_the_end),
          TEST(a_disconnect_before_any_message_ends_it_too),
          TEST(a_second_client_is_refused), TEST(signals_end_it_in_order),
          TEST(any_roles_death_ends_the_others),
