@@ -183,6 +183,7 @@ static void set_defaults(struct options *o)
     o->pt.attr_timeout_s = -1;
     o->pt.entry_timeout_s = -1;
     o->pt.announce_submounts = true;
+    o->pt.killpriv_v2 = true;
     o->sandbox.mode = SANDBOX_NAMESPACE;
     o->sandbox.seccomp = SECCOMP_KILL;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
+#include "fuse/request.h"
 #include "virtiofsd/base/fd.h"
 
 #ifndef STATX_MNT_ID
@@ -79,11 +80,18 @@ void pt_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         reply_attr(req, &st);
 }
 
+/*
+ * The host's kernel clears set-id bits here in any case, but for that of the
+ * group where the group may not execute: CAP_FSETID decides about this one.
+ * With HANDLE_KILLPRIV_V2 the request says "kill" whoever asks.
+ */
 static int set_owner(const struct pt_fs *fs, const struct pt_node *n,
                      const struct stat *attr, int to_set)
 {
+    const struct request *r = request_current();
     uid_t uid = (uid_t)-1;
     gid_t gid = (gid_t)-1;
+    int ret;
 
     if ((to_set & FUSE_SET_ATTR_UID) &&
         idmap_to_host(&fs->opts.uid_map, attr->st_uid, &uid) < 0)
@@ -91,6 +99,10 @@ static int set_owner(const struct pt_fs *fs, const struct pt_node *n,
     if ((to_set & FUSE_SET_ATTR_GID) &&
         idmap_to_host(&fs->opts.gid_map, attr->st_gid, &gid) < 0)
         return -EPERM;
+    ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid ||
+                          request_header(r)->uid == 0);
+    if (ret < 0)
+        return ret;
     if (fchownat(n->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     return 0;
@@ -103,6 +115,11 @@ static int set_size(struct pt_fs *fs, const struct pt_node *n, off_t size,
     auto_fd own = -1;
     int fd, ret;
 
+    if (!S_ISREG(n->type))
+        return S_ISDIR(n->type) ? -EISDIR : -EINVAL;
+    ret = pt_keep_set_ids(!request_ext(request_current())->kill_suidgid);
+    if (ret < 0)
+        return ret;
     if (fi) {
         h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_FILE);
         if (!h)
@@ -146,6 +163,18 @@ static int set_times(const struct pt_fs *fs, const struct pt_node *n,
     return 0;
 }
 
+/* A symbolic link has none, whatever old kernels make of it. */
+static int set_mode(const struct pt_fs *fs, const struct pt_node *n,
+                    mode_t mode)
+{
+    int ret = S_ISLNK(n->type) ? -EOPNOTSUPP : pt_keep_set_ids(true);
+
+    if (ret == 0 &&
+        fchmodat(fs->proc_fd, pt_proc_name(n->fd).s, mode & 07777, 0) < 0)
+        ret = -errno;
+    return ret;
+}
+
 /* The mode behind owner and size: changing these clears the set-id bits, and
  * the mode which the guest asked for is the one it shall end with. */
 static int apply(struct pt_fs *fs, const struct pt_node *n,
@@ -158,10 +187,8 @@ static int apply(struct pt_fs *fs, const struct pt_node *n,
         ret = set_owner(fs, n, attr, to_set);
     if (ret == 0 && (to_set & FUSE_SET_ATTR_SIZE))
         ret = set_size(fs, n, attr->st_size, fi);
-    if (ret == 0 && (to_set & FUSE_SET_ATTR_MODE) &&
-        fchmodat(fs->proc_fd, pt_proc_name(n->fd).s, attr->st_mode & 07777, 0) <
-            0)
-        ret = -errno;
+    if (ret == 0 && (to_set & FUSE_SET_ATTR_MODE))
+        ret = set_mode(fs, n, attr->st_mode);
     if (ret == 0 && (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW |
                                FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
         ret = set_times(fs, n, attr, to_set);

@@ -37,11 +37,23 @@ void pt_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
         fuse_reply_buf(req, NULL, 0); /* the payload is there already */
 }
 
+/*
+ * FALLOCATE and COPY_FILE_RANGE change a file as a write does, but carry no
+ * flag that says whether its set-id bits shall stay.  The guest's kernel, once
+ * HANDLE_KILLPRIV_V2 is agreed, leaves them to us here too: root's stay.
+ */
+static int keep_for_caller(const struct pt_fs *fs)
+{
+    return pt_keep_set_ids(!(fs->agreed & FUSE_HANDLE_KILLPRIV_V2) ||
+                           request_header(request_current())->uid == 0);
+}
+
 /* Only the buffers' size counts here: the bytes are still in guest memory. */
 void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
                      off_t off, struct fuse_file_info *fi)
 {
     struct pt_fs *fs = pt_fs_of(req);
+    struct request *r = request_current();
     struct pt_handle *h;
     ssize_t put;
 
@@ -51,8 +63,9 @@ void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
     h = get_file(req, fi);
     if (!h)
         return;
-    put = request_write_file(request_current(), h->fd, fuse_buf_size(bufs), off,
-                             0);
+    put = pt_keep_set_ids(!request_ext(r)->kill_suidgid);
+    if (likely(put == 0))
+        put = request_write_file(r, h->fd, fuse_buf_size(bufs), off, 0);
     pt_handle_put(&fs->handles, h);
     if (put < 0)
         fuse_reply_err(req, (int)-put);
@@ -136,7 +149,9 @@ void pt_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
     h = get_file(req, fi);
     if (!h)
         return;
-    err = fallocate(h->fd, mode, off, len) < 0 ? errno : 0;
+    err = -keep_for_caller(fs);
+    if (!err && fallocate(h->fd, mode, off, len) < 0)
+        err = errno;
     pt_handle_put(&fs->handles, h);
     fuse_reply_err(req, err);
 }
@@ -147,12 +162,13 @@ ssize_t pt_copy_range(struct pt_fs *fs, uint64_t fh_in, off_t off_in,
 {
     struct pt_handle *in = pt_handle_get(&fs->handles, fh_in, PT_HANDLE_FILE);
     struct pt_handle *out = pt_handle_get(&fs->handles, fh_out, PT_HANDLE_FILE);
-    ssize_t n = -EBADF;
+    ssize_t n = in && out ? keep_for_caller(fs) : -EBADF;
 
-    if (in && out)
+    if (n == 0) {
         n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len, flags);
-    if (in && out && n < 0)
-        n = -errno;
+        if (n < 0)
+            n = -errno;
+    }
     if (out)
         pt_handle_put(&fs->handles, out);
     if (in)

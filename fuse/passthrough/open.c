@@ -84,6 +84,11 @@ static int open_node(const struct pt_fs *fs, const struct pt_node *n, int flags)
 
     if (S_ISDIR(n->type))
         return -EISDIR;
+    if (flags & O_TRUNC) {
+        ret = pt_keep_set_ids(!request_ext(request_current())->kill_suidgid);
+        if (ret < 0)
+            return ret;
+    }
     ret = pt_reopen(fs, n->fd, n->type, flags);
     if (ret == -EPERM && (flags & O_NOATIME))
         ret = pt_reopen(fs, n->fd, n->type, flags & ~O_NOATIME);

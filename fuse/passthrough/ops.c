@@ -4,8 +4,8 @@
 
 /*
  * What we want of what the guest's kernel can do.  Not wanted on purpose:
- * splice (payload does not pass through libfuse), HANDLE_KILLPRIV (the guest
- * clears set-id bits itself, by SETATTR), POSIX_ACL and with it DONT_MASK,
+ * splice (payload does not pass through libfuse), HANDLE_KILLPRIV (it clears
+ * set-id bits for root's writes too; HANDLE_KILLPRIV_V2 says for whose),
  * locks (they stay the guest's own), EXPORT_SUPPORT (it would look up "." and
  * ".."), NO_OPEN_SUPPORT (every file has a handle).
  */
@@ -49,6 +49,9 @@ uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered)
         want |= PROTO_DIRECT_IO_ALLOW_MMAP;
     if (o->xattr)
         want |= FUSE_SETXATTR_EXT;
+    if (o->killpriv_v2)
+        want |= FUSE_HANDLE_KILLPRIV_V2;
+    want |= PROTO_CREATE_SUPP_GROUP;
     return want & offered;
 }
 

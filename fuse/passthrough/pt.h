@@ -21,6 +21,13 @@ enum pt_cache {
     PT_CACHE_NEVER,    /* 0 s, DIRECT_IO, no readdirplus */
 };
 
+/* A thing of the guest's kernel that not every one of them has. */
+enum pt_want {
+    PT_NEVER,  /* not agreed */
+    PT_AUTO,   /* where the guest offers it; told when it does not */
+    PT_ALWAYS, /* a guest that does not offer it is refused */
+};
+
 /* Plain data: it is handed to the request process in one message. */
 struct pt_opts {
     enum pt_cache cache;
@@ -35,8 +42,9 @@ struct pt_opts {
     bool preserve_noatime; /* else O_NOATIME is stripped */
     bool readdirplus;
     bool announce_submounts;
-    bool allow_mmap;          /* shared mappings of what is not cached */
-    bool inode_flags;         /* FS_IOC_GETFLAGS and its like */
+    bool killpriv_v2; /* clear set-id bits here, where the guest offers it */
+    bool allow_mmap;  /* shared mappings of what is not cached */
+    bool inode_flags; /* FS_IOC_GETFLAGS and its like */
     struct idmap uid_map;     /* --translate-uid */
     struct idmap gid_map;     /* --translate-gid */
     struct xattrmap xattrmap; /* --xattrmap; rules make xattr true */

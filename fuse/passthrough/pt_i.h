@@ -132,16 +132,30 @@ void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent);
 /**
  * pt_run_as_caller() - make something that shall belong to the caller.
  * @raise: on EACCES try once more with CAP_DAC_OVERRIDE: the guest's kernel
- *         has checked the access, and knows groups of the caller's which we
- *         do not.
+ *         has checked the access, and knows of the caller what we do not:
+ *         all its groups, capabilities, a user namespace of its own.
  * @fn:    returns >= 0 or -errno.
  * The thread has the caller's uid and gid while @fn runs, on the host, after
- * --translate-*.  Id 0 stands for ourselves, as does our own: nothing is
- * switched, which costs nothing and is all an ordinary user can do.
+ * --translate-*, the groups that the request names, and its umask when the
+ * guest leaves that to us.  Id 0 stands for ourselves, as does our own:
+ * nothing is switched, which costs nothing and is all an ordinary user can do.
  * Return: what @fn returned; -EPERM when the id is forbidden or we may not
  * take it.
  */
 int pt_run_as_caller(fuse_req_t req, bool raise, int (*fn)(void *), void *arg);
+
+/**
+ * pt_keep_set_ids() - what becomes of the set-id bits in the next call.
+ * @keep: as for a caller with CAP_FSETID: writing and truncating leave them.
+ *        false: the host's kernel clears them as it would for a caller
+ *        without.  (Changing the owner clears them either way, and all three
+ *        take away security.capability.)
+ * For whatever the host looks at CAP_FSETID for: writes, sizes, owners, modes,
+ * ACLs.  It stays for the thread's next requests, so each of these says it.
+ * Context: as ourselves, outside of pt_run_as_caller().
+ * Return: 0 or -errno.
+ */
+int pt_keep_set_ids(bool keep);
 
 /* The operations, by file. */
 

@@ -264,6 +264,7 @@ struct pt_opts mock_opts(void)
         .xattr = true,
         .readdirplus = true,
         .announce_submounts = true,
+        .killpriv_v2 = true,
     };
 }
 
