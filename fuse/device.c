@@ -167,7 +167,8 @@ static void device_fini(struct device *d)
     bool quiet = stop_queues(d);
     bool idle = pool_stop(d->pool, STOP_TIMEOUT_MS);
 
-    if (!quiet || !idle || d->given_up) {
+    /* Before the queues go: what waited comes back to them. */
+    if (!quiet || !idle || d->given_up || (d->fs && !pt_fs_stop(d->fs))) {
         log_warn("fuse: a request hangs in the host's file system; ending "
                  "without it");
         leave_threads(d);

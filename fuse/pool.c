@@ -48,11 +48,13 @@ static void *worker_main(void *arg)
         int ret;
 
         w->job = job;
+        w->exec.r.waiting = &q->waiting;
         ret = serve_request(&w->exec, &q->ring, q->idx, job->head, &used_len);
         if (ret == SERVE_ABANDONED)
             return NULL; /* another has taken its place, and the job */
         job->status = ret;
         job->used_len = used_len;
+        job->later = w->exec.r.later;
         queue_job_done(q, job);
     }
     pthread_mutex_lock(&p->lock);

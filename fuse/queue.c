@@ -84,10 +84,18 @@ void queue_complete(struct queue *q, uint16_t head, int status,
         vring_push(&q->ring, head, used_len);
 }
 
+void queue_wake(struct queue *q)
+{
+    uint64_t one = 1;
+
+    /* EAGAIN means the counter is full: it is awake. */
+    if (write(q->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        log_err("fuse: ring %u: wake fd: %s", q->idx, strerror(errno));
+}
+
 /* Model (tests/model/kick.pml): worker. */
 void queue_job_done(struct queue *q, struct job *job)
 {
-    uint64_t one = 1;
     bool first;
 
     pthread_mutex_lock(&q->done_lock);
@@ -95,14 +103,29 @@ void queue_job_done(struct queue *q, struct job *job)
     job->next = q->done;
     q->done = job;
     pthread_mutex_unlock(&q->done_lock);
-    /* The thread takes all of the list; one wake is enough for it.  EAGAIN
-     * means the counter is full: it is awake. */
-    if (first && write(q->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-        log_err("fuse: ring %u: wake fd: %s", q->idx, strerror(errno));
+    /* The thread takes all of the list; one wake is enough for it. */
+    if (first)
+        queue_wake(q);
+}
+
+/* A job of the pool has come to its end, one way or another. */
+static void end_job(struct queue *q, struct job *job)
+{
+    job->busy = false;
+    if (job->status == SERVE_DETACHED) {
+        set_in_flight(q, q->in_flight - 1);
+        later_adopt(q, job->head, job->later);
+    } else if (job->status != SERVE_ABANDONED) {
+        queue_complete(q, job->head, job->status, job->used_len);
+    } else if (q->n_cancel < QUEUE_CANCEL_MAX) {
+        q->cancel[q->n_cancel++] = job->head;
+    } else {
+        queue_complete(q, job->head, -ENOSPC, 0);
+    }
 }
 
 /* Model (tests/model/kick.pml): reap. */
-void queue_reap(struct queue *q)
+static void reap_jobs(struct queue *q)
 {
     struct job *job;
 
@@ -117,17 +140,18 @@ void queue_reap(struct queue *q)
     while (job) {
         struct job *next = job->next;
 
-        job->busy = false;
-        if (job->status != SERVE_ABANDONED)
-            queue_complete(q, job->head, job->status, job->used_len);
-        else if (q->n_cancel < QUEUE_CANCEL_MAX)
-            q->cancel[q->n_cancel++] = job->head;
-        else
-            queue_complete(q, job->head, -ENOSPC, 0);
+        end_job(q, job);
         job = next;
     }
     if (vring_is_open(&q->ring))
         queue_notify(q);
+}
+
+/* Jobs first: one may have been detached, and be done already. */
+void queue_reap(struct queue *q)
+{
+    reap_jobs(q);
+    later_reap(q);
 }
 
 static void serve_inline(struct queue *q, uint16_t head)
@@ -139,6 +163,11 @@ static void serve_inline(struct queue *q, uint16_t head)
     ret = serve_request(&q->exec, &q->ring, q->idx, head, &used_len);
     if (ret == SERVE_ABANDONED) {
         q->gone = true;
+        return;
+    }
+    if (ret == SERVE_DETACHED) {
+        set_in_flight(q, q->in_flight - 1);
+        later_adopt(q, head, q->exec.r.later);
         return;
     }
     queue_complete(q, head, ret, used_len);
@@ -321,6 +350,7 @@ static struct queue *queue_alloc(struct device *d, uint32_t idx)
         free(q);
         return NULL;
     }
+    q->exec.r.waiting = &q->waiting;
     return q;
 }
 
@@ -380,6 +410,7 @@ int queue_replace(struct queue *old, struct queue **out)
     q->epoch = old->epoch;
     atomic_init(&q->moved, q->epoch);
     q->in_flight = old->in_flight;
+    later_inherit(q, old);
     q->cancel[q->n_cancel++] = old->serving;
     pthread_detach(old->thread); /* nobody will wait for it */
     ret = queue_run(q);
@@ -397,6 +428,7 @@ void queue_destroy(struct queue *q)
     for (int i = 0; i < RING_FD_KINDS; i++)
         fd_close(&q->fd[i]);
     exec_fini(&q->exec);
+    later_free(q);
     pthread_mutex_destroy(&q->done_lock);
     free(q->jobs);
     free(q);

@@ -19,6 +19,7 @@
  */
 
 #include "fuse/device_i.h"
+#include "fuse/later.h"
 #include "fuse/serve.h"
 #include "vhost/vring.h"
 
@@ -30,6 +31,22 @@ struct job {
     bool busy;  /* ring's thread only */
     int status; /* of serve_request() */
     uint32_t used_len;
+    struct request_later *later; /* SERVE_DETACHED */
+};
+
+/**
+ * struct later_list - a ring's requests that wait (fuse/later.h).
+ * @n, @n_valid: adopted and not yet freed; those that this start knows of.
+ * @epoch: counts starts that forgot what waited.
+ * @ready: done; to be answered when the ring is live.
+ * @done:  done, not yet seen by the ring's thread; under @done_lock, as
+ * @heir:  the queue that has taken this one's place.
+ */
+struct later_list {
+    uint32_t n, n_valid, epoch;
+    struct request_later *ready;
+    struct request_later *done;
+    struct queue *heir;
 };
 
 /* Requests of one ring that may hang at a time and still be given up. */
@@ -40,7 +57,9 @@ struct job {
  * @seq:      slot seq of @cfg, what the thread acts upon.
  * @fd, @fd_gen: kick, call and err eventfds and the generations they are.
  * @untold:   the call fd is new and has not been signalled yet.
- * @in_flight: taken off the ring and not put back yet.
+ * @in_flight: taken off the ring and not put back yet, but for those that
+ *            wait: somebody is at work on them.
+ * @waiting, @later: requests that wait.
  * @serving:  the head the thread itself is at work on.
  * @cancel:   heads whose threads were given up (fuse/rescue.h): in flight
  *            still, to be answered once guest memory is fenced.
@@ -49,7 +68,7 @@ struct job {
  * @gone:     this thread was given up; another has the ring.
  * @jobs:     one for each descriptor, when there is a pool.
  * @done:     jobs that the pool has finished; a stack under @done_lock.
- * All but @done, @done_lock: the ring's thread only.
+ * All but @done, @done_lock, @waiting: the ring's thread only.
  */
 struct queue {
     struct device *dev;
@@ -74,6 +93,8 @@ struct queue {
     _Atomic uint32_t moved;
     bool gone;
     struct exec exec;
+    struct waiting waiting;
+    struct later_list later;
     struct job *jobs;
     uint32_t njobs;
 
@@ -125,7 +146,10 @@ void queue_complete(struct queue *q, uint16_t head, int status,
 /* The guest broke the ring: -@reason says how. */
 void queue_break(struct queue *q, int reason);
 
-/* Put finished jobs back on the ring. */
+/* Wake the ring's thread. */
+void queue_wake(struct queue *q);
+
+/* Put finished jobs back on the ring, and answer what need wait no more. */
 void queue_reap(struct queue *q);
 
 /* Write the call fd when the driver wants to hear. */

@@ -94,6 +94,7 @@ static int make_jobs(struct queue *q, uint32_t size)
 static void attach(struct queue *q, const struct vring_cfg *cfg)
 {
     bool fresh = cfg->start_gen != q->start_gen;
+    uint16_t was = q->ring.last_avail;
     struct memmap *mm = device_take_mm(q->dev, cfg->mem_gen);
     struct dirtylog *log = NULL;
     int ret;
@@ -119,6 +120,8 @@ static void attach(struct queue *q, const struct vring_cfg *cfg)
         ret = vring_remap(&q->ring, cfg, mm, log);
     memmap_put(mm);
     dirtylog_put(log);
+    if (ret == 0 && fresh)
+        later_started(q, was);
     if (ret < 0)
         queue_break(q, ret);
 }

@@ -61,17 +61,29 @@ void request_fini(struct request *r)
     memset(r, 0, sizeof(*r));
 }
 
-int request_load(struct request *r)
+static void begin(struct request *r)
 {
-    struct fuse_in_header *copy = (struct fuse_in_header *)r->arg;
-    size_t want;
-
     r->in_place = 0;
     r->used_len = 0;
     r->error = 0;
     r->replied = false;
     r->discard = false;
     r->attr_flags = 0;
+    r->later = NULL;
+}
+
+void request_again(struct request *r, const struct fuse_in_header *hdr)
+{
+    begin(r);
+    r->hdr = *hdr;
+}
+
+int request_load(struct request *r)
+{
+    struct fuse_in_header *copy = (struct fuse_in_header *)r->arg;
+    size_t want;
+
+    begin(r);
     if (chain_read(&r->chain, 0, &r->hdr, sizeof(r->hdr)) != sizeof(r->hdr))
         return -EBADMSG;
     r->total = r->hdr.len;

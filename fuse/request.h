@@ -9,7 +9,7 @@
  * payload never passes through it.  An operation asks for the current request
  * and moves payload between a file and guest memory with these functions.
  * Everything here works on the calling thread's current request: the one
- * whose operation libfuse is running.
+ * whose operation libfuse is running.  request_later_done() is the exception.
  *
  * Context: request process, inside a pt_op; lock-free.
  */
@@ -116,5 +116,26 @@ void request_set_attr_flags(struct request *r, uint32_t flags);
 void request_patch_direntplus(struct request *r, void *entry, uint32_t flags);
 
 #define REQUEST_ATTR_SUBMOUNT (1u << 0) /* FUSE_ATTR_SUBMOUNT */
+
+/* A request that will be answered by request_later_done(). */
+struct request_later;
+
+/**
+ * request_detach() - let the current request be answered later.
+ * For an operation that would have to wait: its thread is needed.  It ends
+ * with fuse_reply_none(), and nothing of @r may be used any more; neither is
+ * payload possible.
+ * Return: what to answer by; NULL when too many requests of this ring wait.
+ */
+struct request_later *request_detach(struct request *r);
+/* It is answered now after all, in the operation's own thread. */
+void request_undetach(struct request *r, struct request_later *l);
+
+/**
+ * request_later_done() - answer a detached request with -@err, or 0.
+ * @l: gone after that.
+ * Context: any thread; may come before the operation has ended.
+ */
+void request_later_done(struct request_later *l, int err);
 
 #endif

@@ -36,6 +36,8 @@
  * @agree:    INIT: the flags which are agreed beside libfuse's.
  * @agreed:   INIT: all that were, once @replied.
  * @ext:      see request.h; set by extension_take().
+ * @waiting:  of the ring it comes from (fuse/later.h); NULL: it may not wait.
+ * @later:    it was detached.
  */
 struct request {
     struct chain chain;
@@ -53,6 +55,8 @@ struct request {
     uint32_t attr_flags;
     uint64_t agree, agreed;
     struct request_ext ext;
+    struct waiting *waiting;
+    struct request_later *later;
 };
 
 /* Return: 0 or -ENOMEM. */
@@ -68,6 +72,9 @@ void request_fini(struct request *r);
  * long: @hdr is good for an error reply.
  */
 int request_load(struct request *r);
+
+/* Answer anew, for a chain just walked, the request which @hdr was of. */
+void request_again(struct request *r, const struct fuse_in_header *hdr);
 
 /**
  * request_send() - write a reply into the chain.

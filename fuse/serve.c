@@ -2,6 +2,7 @@
 #include "fuse/serve.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "fuse/extension.h"
 #include "fuse/extra.h"
@@ -54,6 +55,14 @@ static void run_op(struct exec *x, struct fuse_session *se, uint64_t agreed)
     }
 }
 
+static void interrupt(struct exec *x, const struct request *r)
+{
+    struct fuse_interrupt_in in;
+
+    memcpy(&in, r->arg + sizeof(struct fuse_in_header), sizeof(in));
+    pt_fs_interrupt(life_fs(x->life), in.unique);
+}
+
 /* Return: false when the thread was abandoned. */
 static bool run(struct exec *x, uint32_t ring)
 {
@@ -70,7 +79,7 @@ static bool run(struct exec *x, uint32_t ring)
         request_send_error(r, 0);
         return true;
     case FUSE_INTERRUPT:
-        /* No operation waits for anything yet that could be interrupted. */
+        interrupt(x, r);
         if (r->chain.writable_bytes >= sizeof(struct fuse_out_header))
             request_send_error(r, 0);
         return true;
@@ -113,7 +122,24 @@ int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
         refuse(r, ret);
     else if (!run(x, ring))
         return SERVE_ABANDONED;
+    if (r->later)
+        return SERVE_DETACHED;
     PROBE3(req_reply, ring, head, r->hdr.opcode);
+    *used_len = r->used_len;
+    return 0;
+}
+
+int serve_later(struct exec *x, const struct vring *v, uint16_t head,
+                const struct fuse_in_header *hdr, int err, uint32_t *used_len)
+{
+    struct request *r = &x->r;
+    int ret = chain_walk(&r->chain, v, head);
+
+    if (ret < 0)
+        return ret;
+    request_again(r, hdr);
+    request_send_error(r, err);
+    PROBE3(req_reply, atomic_load(&x->pass.ring), head, hdr->opcode);
     *used_len = r->used_len;
     return 0;
 }

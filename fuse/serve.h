@@ -25,10 +25,12 @@ void exec_fini(struct exec *x);
  * Context: @x's thread; for a pool worker this is not the ring's own.
  * Return: 0; SERVE_ABANDONED: the thread was given up while the request hung
  * (fuse/rescue.h), it has to end and may touch neither ring nor request;
+ * SERVE_DETACHED: it is answered later, see later_adopt() of @x->r.later;
  * -errno of chain_walk(): the ring is broken, nothing was done and @head is
  * not to be pushed.
  */
 #define SERVE_ABANDONED 1
+#define SERVE_DETACHED  2
 int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
                   uint16_t head, uint32_t *used_len);
 
@@ -39,5 +41,15 @@ int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
  */
 int serve_cancelled(struct exec *x, const struct vring *v, uint16_t head,
                     uint32_t *used_len);
+
+/**
+ * serve_later() - answer a detached request.
+ * @hdr: of the request: its number and opcode.
+ * @err: 0 or an errno.
+ * Context: the ring's thread; @x is at no request.
+ * Return: 0 or -errno, as serve_request().
+ */
+int serve_later(struct exec *x, const struct vring *v, uint16_t head,
+                const struct fuse_in_header *hdr, int err, uint32_t *used_len);
 
 #endif

@@ -26,7 +26,8 @@ void session_destroy(struct fuse_session *se);
 /**
  * session_process() - run one request through libfuse.
  * @r: loaded and checked by validate_request().
- * The operation has answered, or needs no answer, when this returns.
+ * The operation has answered, needs no answer or has detached the request
+ * (request_detach()) when this returns.
  * Context: the thread that owns @r.
  */
 void session_process(struct fuse_session *se, struct request *r);

@@ -2,6 +2,7 @@
 #include "fuse/validate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "virtiofsd/base/util.h"
@@ -79,6 +80,31 @@ static int check_xattr_room(const struct request *r)
     return 0;
 }
 
+/* A range of bytes, both ends included, up to which a file may grow. */
+static int check_lk(const struct request *r)
+{
+    const struct fuse_lk_in *lk = args(r);
+    bool flock = lk->lk_flags & FUSE_LK_FLOCK;
+
+    if (lk->lk_flags & ~(uint32_t)FUSE_LK_FLOCK)
+        return -EINVAL;
+    if (lk->lk.type != F_RDLCK && lk->lk.type != F_WRLCK &&
+        lk->lk.type != F_UNLCK)
+        return -EINVAL;
+    if (flock)
+        return 0;
+    return lk->lk.start <= lk->lk.end && lk->lk.end <= INT64_MAX ? 0 : -EINVAL;
+}
+
+static int check_getlk(const struct request *r)
+{
+    const struct fuse_lk_in *lk = args(r);
+
+    if (lk->lk_flags != 0 || lk->lk.type == F_UNLCK)
+        return -EINVAL;
+    return check_lk(r);
+}
+
 #define IN(s)  sizeof(struct fuse_##s##_in)
 #define OUT(s) sizeof(struct fuse_##s##_out)
 #define ENTRY  OUT(entry)
@@ -117,6 +143,9 @@ static const struct op_shape shapes[] = {
     OP(READDIR,         IN(read),            0, 0,                   NULL),
     OP(RELEASEDIR,      IN(release),         0, 0,                   NULL),
     OP(FSYNCDIR,        IN(fsync),           0, 0,                   NULL),
+    OP(GETLK,           IN(lk),              0, OUT(lk),             check_getlk),
+    OP(SETLK,           IN(lk),              0, 0,                   check_lk),
+    OP(SETLKW,          IN(lk),              0, 0,                   check_lk),
     OP(ACCESS,          IN(access),          0, 0,                   NULL),
     OP(CREATE,          IN(create),          1, ENTRY + OUT(open),   NULL),
     OP(INTERRUPT,       IN(interrupt),       0, 0,                   NULL),

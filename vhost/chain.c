@@ -145,6 +145,7 @@ int chain_walk(struct chain *c, const struct vring *v, uint16_t head)
 
     c->n_readable = c->n_writable = 0;
     c->readable_bytes = c->writable_bytes = 0;
+    c->n_descs = 0;
     c->log = v->log;
     for (;;) {
         struct vring_desc_raw d;
@@ -154,6 +155,7 @@ int chain_walk(struct chain *c, const struct vring *v, uint16_t head)
             return -EINVAL;
         if (left-- == 0)
             return -ELOOP;
+        c->n_descs += !in_indirect;
         d = desc_copy(table + (size_t)idx * sizeof(d));
         if (d.flags & DESC_F_INDIRECT) {
             if (in_indirect)

@@ -29,6 +29,7 @@ struct chain {
     uint64_t *gpa;
     uint32_t n_readable, n_writable;
     uint64_t readable_bytes, writable_bytes;
+    uint32_t n_descs;     /* of the ring's own table */
     struct dirtylog *log; /* the ring's, borrowed; NULL: nothing is logged */
 };
 

@@ -73,6 +73,7 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     }
     pt_table_init(&fs->handles, sizeof(struct pt_handle));
     fs->generation = new_generation(0);
+    pt_locks_init(fs);
     /* The guest's kernel has applied the caller's umask already. */
     umask(0);
     *out = fs;
@@ -81,15 +82,22 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
 
 void pt_fs_reset(struct pt_fs *fs)
 {
+    pt_locks_reset(fs);
     pt_handles_reset(&fs->handles);
     pt_nodes_reset(&fs->nodes);
     fs->generation = new_generation(fs->generation);
+}
+
+bool pt_fs_stop(struct pt_fs *fs)
+{
+    return pt_waits_fini(&fs->locks.waits);
 }
 
 void pt_fs_destroy(struct pt_fs *fs)
 {
     if (!fs)
         return;
+    pt_owners_fini(&fs->locks.owners);
     pt_handles_reset(&fs->handles);
     pt_table_fini(&fs->handles);
     pt_nodes_fini(&fs->nodes);
@@ -100,6 +108,8 @@ void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out)
 {
     out->nodes = pt_table_count(&fs->nodes.table);
     out->handles = pt_table_count(&fs->handles);
+    out->lock_owners = pt_owners_count(&fs->locks.owners);
+    out->lock_waits = pt_waits_count(&fs->locks.waits);
 }
 
 struct pt_proc_name pt_proc_name(int fd)

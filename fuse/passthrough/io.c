@@ -96,6 +96,7 @@ void pt_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (!h)
         return;
     err = flush(h);
+    pt_locks_flush(fs, h, fi->lock_owner);
     pt_handle_put(&fs->handles, h);
     fuse_reply_err(req, err);
 }

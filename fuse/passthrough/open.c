@@ -258,6 +258,7 @@ void pt_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct pt_fs *fs = pt_fs_of(req);
 
     (void)ino;
+    pt_locks_release(fs, fi);
     fuse_reply_err(req,
                    -pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_FILE));
 }

@@ -6,8 +6,8 @@
  * What we want of what the guest's kernel can do.  Not wanted on purpose:
  * splice (payload does not pass through libfuse), HANDLE_KILLPRIV (it clears
  * set-id bits for root's writes too; HANDLE_KILLPRIV_V2 says for whose),
- * locks (they stay the guest's own), EXPORT_SUPPORT (it would look up "." and
- * ".."), NO_OPEN_SUPPORT (every file has a handle).
+ * EXPORT_SUPPORT (it would look up "." and ".."), NO_OPEN_SUPPORT (every file
+ * has a handle).
  */
 static unsigned int wanted(const struct pt_opts *o)
 {
@@ -16,6 +16,11 @@ static unsigned int wanted(const struct pt_opts *o)
 
     if (o->readdirplus)
         want |= FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO;
+    /* Else locks are the guest's own affair. */
+    if (o->flock)
+        want |= FUSE_CAP_FLOCK_LOCKS;
+    if (o->posix_lock)
+        want |= FUSE_CAP_POSIX_LOCKS;
     if (o->writeback)
         want |= FUSE_CAP_WRITEBACK_CACHE;
     if (o->inode_flags)
@@ -117,6 +122,9 @@ const struct fuse_lowlevel_ops pt_ops = {
     .readdirplus = pt_op_readdirplus,
     .releasedir = pt_op_releasedir,
     .fsyncdir = pt_op_fsyncdir,
+    .getlk = pt_op_getlk,
+    .setlk = pt_op_setlk,
+    .flock = pt_op_flock,
     .setxattr = pt_op_setxattr,
     .getxattr = pt_op_getxattr,
     .listxattr = pt_op_listxattr,

@@ -45,6 +45,8 @@ struct pt_opts {
     bool killpriv_v2; /* clear set-id bits here, where the guest offers it */
     bool allow_mmap;  /* shared mappings of what is not cached */
     bool inode_flags; /* FS_IOC_GETFLAGS and its like */
+    bool flock;       /* on the host; else the guest's own affair */
+    bool posix_lock;  /* the same of record locks */
     struct idmap uid_map;     /* --translate-uid */
     struct idmap gid_map;     /* --translate-gid */
     struct xattrmap xattrmap; /* --xattrmap; rules make xattr true */
@@ -71,6 +73,21 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
  */
 void pt_fs_reset(struct pt_fs *fs);
 
+/**
+ * pt_fs_interrupt() - INTERRUPT: the request numbered @unique shall not wait.
+ * Context: any thread, whatever else runs.
+ */
+void pt_fs_interrupt(struct pt_fs *fs, uint64_t unique);
+
+/**
+ * pt_fs_stop() - end all that waits, and the threads of it.
+ * Context: no operation is running, and none comes any more.
+ * Return: false when some hang in the host's file system; then @fs has to
+ * stay.
+ */
+bool pt_fs_stop(struct pt_fs *fs);
+
+/* After pt_fs_stop(). */
 void pt_fs_destroy(struct pt_fs *fs);
 
 /**
@@ -87,14 +104,16 @@ void pt_set_agreed(struct pt_fs *fs, uint64_t agreed);
 struct pt_fs_counts {
     uint64_t nodes;   /* root included */
     uint64_t handles; /* open files and directories */
+    uint32_t lock_owners, lock_waits;
 };
 void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out);
 
 /**
  * pt_ops - the operations for fuse_session_new().
  * The session's userdata is the struct pt_fs.  Every operation answers before
- * it returns, exactly once.  Operations may run in many threads at once.
- * Payload goes through fuse/request.h, not through libfuse's buffers.
+ * it returns, exactly once, or has detached its request (request_detach()).
+ * Operations may run in many threads at once. Payload goes through
+ * fuse/request.h, not through libfuse's buffers.
  */
 extern const struct fuse_lowlevel_ops pt_ops;
 

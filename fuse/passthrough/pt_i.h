@@ -22,6 +22,8 @@
 #include <sys/types.h>
 
 #include "fuse/passthrough/handles.h"
+#include "fuse/passthrough/lockowner.h"
+#include "fuse/passthrough/lockwait.h"
 #include "fuse/passthrough/nodes.h"
 #include "fuse/passthrough/pt.h"
 
@@ -35,6 +37,10 @@ struct pt_fs {
     uint32_t generation; /* of all inodes of this life; as @agreed */
     struct pt_nodes nodes;
     struct pt_table handles;
+    struct {
+        struct pt_owners owners;
+        struct pt_waits waits;
+    } locks;
 };
 
 static inline struct pt_fs *pt_fs_of(fuse_req_t req)
@@ -157,6 +163,17 @@ int pt_run_as_caller(fuse_req_t req, bool raise, int (*fn)(void *), void *arg);
  */
 int pt_keep_set_ids(bool keep);
 
+/* lock.c */
+
+void pt_locks_init(struct pt_fs *fs);
+/* FLUSH: a process has closed a file, and its record locks on it are over. */
+void pt_locks_flush(struct pt_fs *fs, const struct pt_handle *h,
+                    uint64_t owner);
+/* RELEASE: an open file is over, with what was locked by it and who waits. */
+void pt_locks_release(struct pt_fs *fs, const struct fuse_file_info *fi);
+/* A life is over. */
+void pt_locks_reset(struct pt_fs *fs);
+
 /* The operations, by file. */
 
 /* lookup.c */
@@ -237,6 +254,14 @@ void pt_op_releasedir(fuse_req_t req, fuse_ino_t ino,
                       struct fuse_file_info *fi);
 void pt_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
                     struct fuse_file_info *fi);
+
+/* lock.c */
+void pt_op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+                 struct flock *lock);
+void pt_op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+                 struct flock *lock, int sleep);
+void pt_op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+                 int op);
 
 /* xattr.c */
 void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,

@@ -93,6 +93,37 @@ void request_reply_err(struct request *r, int err)
     r->error = -err;
 }
 
+/* The token is the request itself: there is one at a time. */
+struct request_later *request_detach(struct request *r)
+{
+    if (r->may_not_detach)
+        return NULL;
+    r->detached = true;
+    return (struct request_later *)r;
+}
+
+void request_undetach(struct request *r, struct request_later *l)
+{
+    (void)l;
+    r->detached = false;
+}
+
+void request_later_done(struct request_later *l, int err)
+{
+    struct request *r = (struct request *)l;
+
+    r->later_err = -err;
+    atomic_store(&r->later_done, true);
+}
+
+int mock_wait_later(struct request *r)
+{
+    for (int i = 0; i < 300000 && !atomic_load(&r->later_done); i++)
+        usleep(100);
+    CHECK(atomic_load(&r->later_done), "it is answered");
+    return r->later_err;
+}
+
 struct request *mock_request_new(void)
 {
     struct request *r = calloc(1, sizeof(*r));
@@ -198,7 +229,7 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     struct fuse_in_header h = {
         .len = (uint32_t)(sizeof(h) + arg_len + r->payload_len),
         .opcode = opcode,
-        .unique = 1,
+        .unique = r->unique ? r->unique : 1,
         .nodeid = nodeid,
         .uid = r->uid,
         .gid = r->gid,
@@ -219,6 +250,8 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     r->hdr = h;
     r->arg = mem + sizeof(h);
     r->arg_len = arg_len;
+    r->detached = false;
+    atomic_store(&r->later_done, false);
     current = r;
     raw = pt_raw_op(opcode);
     if (raw) {
@@ -303,6 +336,8 @@ void mock_stop(struct mock *m)
 {
     if (m->se)
         fuse_session_destroy(m->se);
+    if (m->fs)
+        CHECK(pt_fs_stop(m->fs), "nothing waits any more");
     pt_fs_destroy(m->fs);
     mock_request_free(m->r);
     if (m->root_fd >= 0)

@@ -9,6 +9,7 @@
  */
 
 #include <linux/fuse.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "fuse/passthrough/pt.h"
@@ -36,6 +37,12 @@ struct request {
     struct fuse_in_header hdr;
     const uint8_t *arg;
     size_t arg_len;
+    /* A request that was detached, and its answer when @later_done. */
+    uint64_t unique;
+    bool detached, may_not_detach;
+    _Atomic bool later_done;
+    int later_err;
+
     size_t in_place;
     uint8_t *scratch;
 };
@@ -65,10 +72,14 @@ struct fuse_session *mock_session(struct pt_fs *fs);
 /**
  * mock_send() - one request through a session.
  * @arg:  what follows the header.
- * Return: the reply's error, 0 or -errno; 1 when there was no answer.
+ * Return: the reply's error, 0 or -errno; 1 when there was no answer (yet:
+ * see mock_wait_later()).
  */
 int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
               uint64_t nodeid, const void *arg, size_t arg_len);
+
+/* Wait for the answer of a request that was detached.  Return: its error. */
+int mock_wait_later(struct request *r);
 
 /* INIT.  Return: the error; @out the reply. */
 int mock_init(struct fuse_session *se, struct request *r,

@@ -44,11 +44,13 @@ static void libvirts_old_dialect_parses(void)
     CHECK(!r.o.pt.readdirplus, "cache=never turns it off");
     CHECK_EQ(r.o.sandbox.mode, SANDBOX_CHROOT, "");
     CHECK(r.o.pt.xattr, "");
+    CHECK(!r.o.pt.flock && !r.o.pt.posix_lock, "");
     CHECK_EQ(r.o.log_level, LOG_LEVEL_DEBUG, "");
     run_free(&r);
     parse(&r, "--fd=27 -osource=/s,no_xattr,flock,posix_lock");
-    CHECK_EQ(r.result, OPTIONS_EXIT_USAGE, "locks are for a later version");
-    CHECK(strstr(r.err, "-o flock: not supported") != NULL, r.err);
+    CHECK_EQ(r.result, OPTIONS_RUN, r.err);
+    CHECK(r.o.pt.flock, "");
+    CHECK(r.o.pt.posix_lock, "");
     run_free(&r);
 }
 

@@ -142,8 +142,8 @@ static void work_of_a_later_version_is_refused_by_name(void)
 {
     CHECK_EQ(check_later_rows("--", options_long, options_long_n), 5,
              "posix-acl 2, handles, label 2");
-    CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 4,
-             "posix_acl, security_label, two locks");
+    CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 2,
+             "posix_acl, security_label");
     check_refused(BASE "--posix-acl", "leave it out or use never");
     check_refused(BASE "--security-label", "leave it out or use never");
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,7 +90,7 @@ static const struct {
     { "getattr cut short", FUSE_GETATTR, "1234567", 7, 120, -EINVAL },
     { "init of an older minor", FUSE_INIT, "1234567812345678", 16, 80, 0 },
     { "init cut short", FUSE_INIT, "12345678", 8, 80, -EINVAL },
-    { "locks are the guest's own", FUSE_GETLK, "", 0, 64, -ENOSYS },
+    { "a lock cut short", FUSE_SETLK, "", 0, 64, -EINVAL },
     { "an ioctl without arguments", FUSE_IOCTL, "", 0, 64, -EINVAL },
     { "an ioctl whose input is not there", FUSE_IOCTL,
       "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
@@ -126,6 +127,50 @@ static void each_opcode_has_its_shape(void)
             rows[i].want, rows[i].why);
 }
 
+static void a_lock_has_a_range_within_a_file(void)
+{
+    static const struct {
+        const char *why;
+        uint32_t opcode;
+        uint64_t start, end;
+        uint32_t type, flags;
+        size_t room;
+        int want;
+    } locks[] = {
+        { "one byte", FUSE_SETLK, 5, 5, F_WRLCK, 0, 16, 0 },
+        { "to the end of the file", FUSE_SETLKW, 0, INT64_MAX, F_RDLCK, 0, 16,
+          0 },
+        { "ends before it begins", FUSE_SETLK, 5, 4, F_WRLCK, 0, 16, -EINVAL },
+        { "ends where no file does", FUSE_SETLK, 0, 1ull << 63, F_WRLCK, 0, 16,
+          -EINVAL },
+        { "begins there too", FUSE_SETLK, UINT64_MAX, UINT64_MAX, F_UNLCK, 0,
+          16, -EINVAL },
+        { "a type of its own", FUSE_SETLK, 0, 5, 3, 0, 16, -EINVAL },
+        { "a type in more bits", FUSE_SETLK, 0, 5, 1u << 16, 0, 16, -EINVAL },
+        { "flock has no range", FUSE_SETLKW, 5, 4, F_UNLCK, FUSE_LK_FLOCK, 16,
+          0 },
+        { "a flag of tomorrow", FUSE_SETLK, 0, 5, F_WRLCK, 2, 16, -EINVAL },
+        { "asked", FUSE_GETLK, 0, 5, F_RDLCK, 0, 40, 0 },
+        { "asked, without room", FUSE_GETLK, 0, 5, F_RDLCK, 0, 39, -EIO },
+        { "asked about nothing", FUSE_GETLK, 0, 5, F_UNLCK, 0, 40, -EINVAL },
+        { "nobody asks about flock", FUSE_GETLK, 0, 5, F_RDLCK, FUSE_LK_FLOCK,
+          40, -EINVAL },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(locks); i++) {
+        struct fuse_lk_in in = {
+            .lk = { .start = locks[i].start,
+                    .end = locks[i].end,
+                    .type = locks[i].type },
+            .lk_flags = locks[i].flags,
+        };
+
+        CHECK_EQ(validate(locks[i].opcode, (const char *)&in, sizeof(in),
+                          locks[i].room),
+                 locks[i].want, locks[i].why);
+    }
+}
+
 static void a_write_names_no_more_than_it_brings(void)
 {
     struct {
@@ -152,5 +197,6 @@ static void only_forgets_go_unanswered(void)
 }
 
 TAP_MAIN(TEST(each_opcode_has_its_shape),
+         TEST(a_lock_has_a_range_within_a_file),
          TEST(a_write_names_no_more_than_it_brings),
          TEST(only_forgets_go_unanswered))
