@@ -101,6 +101,8 @@ static int set_owner(const struct pt_fs *fs, const struct pt_node *n,
         return -EPERM;
     ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid ||
                           request_header(r)->uid == 0);
+    if (ret == 0 && S_ISREG(n->type))
+        ret = pt_drop_caps(fs, n->fd);
     if (ret < 0)
         return ret;
     if (fchownat(n->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
@@ -118,6 +120,8 @@ static int set_size(struct pt_fs *fs, const struct pt_node *n, off_t size,
     if (!S_ISREG(n->type))
         return S_ISDIR(n->type) ? -EISDIR : -EINVAL;
     ret = pt_keep_set_ids(!request_ext(request_current())->kill_suidgid);
+    if (ret == 0)
+        ret = pt_drop_caps(fs, n->fd);
     if (ret < 0)
         return ret;
     if (fi) {

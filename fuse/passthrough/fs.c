@@ -59,6 +59,7 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     memset(fs, 0, sizeof(*fs));
     fs->opts = *opts;
     fs->proc_fd = proc_fd;
+    pt_caps_init(fs);
     fs->uid = geteuid();
     fs->gid = getegid();
     fs->attr_timeout_s =

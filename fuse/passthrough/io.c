@@ -42,10 +42,12 @@ void pt_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
  * flag that says whether its set-id bits shall stay.  The guest's kernel, once
  * HANDLE_KILLPRIV_V2 is agreed, leaves them to us here too: root's stay.
  */
-static int keep_for_caller(const struct pt_fs *fs)
+static int before_change(const struct pt_fs *fs, int fd)
 {
-    return pt_keep_set_ids(!(fs->agreed & FUSE_HANDLE_KILLPRIV_V2) ||
-                           request_header(request_current())->uid == 0);
+    int ret = pt_keep_set_ids(!(fs->agreed & FUSE_HANDLE_KILLPRIV_V2) ||
+                              request_header(request_current())->uid == 0);
+
+    return ret < 0 ? ret : pt_drop_caps(fs, fd);
 }
 
 /* Only the buffers' size counts here: the bytes are still in guest memory. */
@@ -64,6 +66,8 @@ void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
     if (!h)
         return;
     put = pt_keep_set_ids(!request_ext(r)->kill_suidgid);
+    if (likely(put == 0))
+        put = pt_drop_caps(fs, h->fd);
     if (likely(put == 0))
         put = request_write_file(r, h->fd, fuse_buf_size(bufs), off, 0);
     pt_handle_put(&fs->handles, h);
@@ -150,7 +154,7 @@ void pt_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
     h = get_file(req, fi);
     if (!h)
         return;
-    err = -keep_for_caller(fs);
+    err = -before_change(fs, h->fd);
     if (!err && fallocate(h->fd, mode, off, len) < 0)
         err = errno;
     pt_handle_put(&fs->handles, h);
@@ -163,7 +167,7 @@ ssize_t pt_copy_range(struct pt_fs *fs, uint64_t fh_in, off_t off_in,
 {
     struct pt_handle *in = pt_handle_get(&fs->handles, fh_in, PT_HANDLE_FILE);
     struct pt_handle *out = pt_handle_get(&fs->handles, fh_out, PT_HANDLE_FILE);
-    ssize_t n = in && out ? keep_for_caller(fs) : -EBADF;
+    ssize_t n = in && out ? before_change(fs, out->fd) : -EBADF;
 
     if (n == 0) {
         n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len, flags);

@@ -73,6 +73,20 @@ static int add_handle(struct pt_fs *fs, int fd, int flags, uint64_t node_id,
     return ret;
 }
 
+/* @fd: what an open returned; closed when it may not stay open.
+ * Return: @fd or -errno. */
+static int after_open(const struct pt_fs *fs, int fd, int flags)
+{
+    int ret = 0;
+
+    if (fd >= 0 && (flags & O_TRUNC))
+        ret = pt_drop_caps(fs, fd);
+    if (likely(ret == 0))
+        return fd;
+    close(fd);
+    return ret;
+}
+
 /*
  * O_NOATIME is for a file's owner.  The guest's kernel has seen to that, by
  * the ids it knows; as an ordinary user we may be somebody else, and then it
@@ -92,7 +106,7 @@ static int open_node(const struct pt_fs *fs, const struct pt_node *n, int flags)
     ret = pt_reopen(fs, n->fd, n->type, flags);
     if (ret == -EPERM && (flags & O_NOATIME))
         ret = pt_reopen(fs, n->fd, n->type, flags & ~O_NOATIME);
-    return ret;
+    return after_open(fs, ret, flags);
 }
 
 void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -170,7 +184,8 @@ static int open_existing(fuse_req_t req, struct pt_node *dir,
         goto fail_lookup;
     a->fd = n->fd;
     if (S_ISREG(n->type))
-        ret = pt_run_as_caller(req, false, open_there, a);
+        ret = after_open(fs, pt_run_as_caller(req, false, open_there, a),
+                         a->flags);
     else
         ret = S_ISDIR(n->type) ? -EISDIR : -ELOOP;
     pt_node_put(&fs->nodes, n);

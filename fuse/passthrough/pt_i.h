@@ -35,6 +35,8 @@ struct pt_fs {
     double attr_timeout_s, entry_timeout_s, negative_timeout_s;
     uint64_t agreed;     /* INIT flags; changes only while no operation runs */
     uint32_t generation; /* of all inodes of this life; as @agreed */
+    /* What --xattrmap makes of security.capability; "" when it stays. */
+    char caps_name[XATTRMAP_NAME_MAX + 1];
     struct pt_nodes nodes;
     struct pt_table handles;
     struct {
@@ -264,6 +266,24 @@ void pt_op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
                  int op);
 
 /* xattr.c */
+
+/* Fill in caps_name. */
+void pt_caps_init(struct pt_fs *fs);
+
+/**
+ * pt_drop_caps() - take a file's capabilities away, since it is changed.
+ * @fd: of a regular file, O_PATH or not.
+ * The host's kernel does so by itself, but for those that --xattrmap keeps
+ * under another name.  The guest's kernel leaves it to us once
+ * HANDLE_KILLPRIV_V2 is agreed.  Costs nothing in all other cases.
+ * Return: 0 or -errno; then the file must not be changed.
+ */
+int pt_drop_renamed_caps(const struct pt_fs *fs, int fd);
+static inline int pt_drop_caps(const struct pt_fs *fs, int fd)
+{
+    return likely(!fs->caps_name[0]) ? 0 : pt_drop_renamed_caps(fs, fd);
+}
+
 void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
                     const char *value, size_t size, int flags);
 void pt_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,

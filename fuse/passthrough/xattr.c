@@ -67,6 +67,34 @@ static int find_host_name(const struct pt_fs *fs, const char *name,
     return ret == 0 && is_refused(host->s) ? -EOPNOTSUPP : ret;
 }
 
+void pt_caps_init(struct pt_fs *fs)
+{
+    struct host_name host;
+
+    if (find_host_name(fs, "security.capability", &host) == 0 &&
+        host.s == host.room)
+        strcpy(fs->caps_name, host.s);
+}
+
+int pt_drop_renamed_caps(const struct pt_fs *fs, int fd)
+{
+    struct pt_proc_name file = pt_proc_name(fd);
+    int ret;
+
+    if (!(fs->agreed & FUSE_HANDLE_KILLPRIV_V2))
+        return 0;
+    ret = enter_proc(fs);
+    if (ret < 0)
+        return ret;
+    if (removexattr(file.s, fs->caps_name) == 0)
+        return 0;
+    ret = -errno;
+    if (ret == -ENODATA || ret == -EOPNOTSUPP)
+        return 0;
+    /* An append-only file says EPERM whether there are any or not. */
+    return getxattr(file.s, fs->caps_name, NULL, 0) < 0 ? 0 : ret;
+}
+
 /* Everything an operation needs before its system call.  Return: the pinned
  * node, or NULL when the request is answered. */
 static struct pt_node *begin(fuse_req_t req, fuse_ino_t ino)
