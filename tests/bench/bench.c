@@ -323,7 +323,12 @@ static void tell_machine(struct bench *b)
 {
     struct utsname u;
     char text[128];
+    double load;
 
+    if (getloadavg(&load, 1) == 1) {
+        snprintf(text, sizeof(text), "%.1f", load);
+        report_meta(&b->report, "load before", text);
+    }
     if (uname(&u) == 0)
         report_meta(&b->report, "kernel", u.release);
     snprintf(text, sizeof(text), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
@@ -338,6 +343,8 @@ static void tell_machine(struct bench *b)
         snprintf(text, sizeof(text), "daemon %s", b->o.daemon[i].name);
         report_meta(&b->report, text, b->o.daemon[i].command);
     }
+    for (unsigned int i = 0; i < b->o.nnotes; i++)
+        report_meta(&b->report, b->o.note[i].name, b->o.note[i].command);
 }
 
 /*

@@ -18,7 +18,7 @@ static const char usage_text[] =
     "                         are replaced, without {socket} --socket-path "
     "and\n"
     "                         --shared-dir are put behind it\n"
-    "  --rows LIST            rows to run, by name or part of it\n"
+    "  --rows LIST            rows to run, by name or part of a name\n"
     "  --depth LIST           requests in flight (1,8,32)\n"
     "  --queues LIST          request queues (1,2,4)\n"
     "  --rings LIST           indirect+event_idx, event_idx, indirect, plain\n"
@@ -37,6 +37,7 @@ static const char usage_text[] =
     "  --dir DIR              where the share is made (/dev/shm or /tmp)\n"
     "  --disk-dir DIR         the same for rows that want a disk (/var/tmp)\n"
     "  --out FILE             results as JSON, a line each\n"
+    "  --note NAME=TEXT       to be put into the results, up to eight\n"
     "  --quiet                print failures only\n"
     "  --list                 print the rows' names\n"
     "\n"
@@ -81,6 +82,7 @@ enum {
     O_DIR,
     O_DISK_DIR,
     O_OUT,
+    O_NOTE,
     O_QUIET,
     O_LIST,
 };
@@ -104,6 +106,7 @@ static const struct option long_options[] = {
     { "dir", required_argument, NULL, O_DIR },
     { "disk-dir", required_argument, NULL, O_DISK_DIR },
     { "out", required_argument, NULL, O_OUT },
+    { "note", required_argument, NULL, O_NOTE },
     { "quiet", no_argument, NULL, O_QUIET },
     { "list", no_argument, NULL, O_LIST },
     { "help", no_argument, NULL, 'h' },
@@ -158,6 +161,17 @@ static int parse_daemon(struct options *o, char *text)
     if (strlen(text) > 16 || strchr(text, '/'))
         return bad("no name for a daemon", text);
     o->daemon[o->ndaemons++] = (struct opt_daemon){ text, eq + 1 };
+    return 0;
+}
+
+static int parse_note(struct options *o, char *text)
+{
+    char *eq = strchr(text, '=');
+
+    if (!eq || o->nnotes == OPT_NOTES_MAX)
+        return bad("not NAME=TEXT, or too many", text);
+    *eq = '\0';
+    o->note[o->nnotes++] = (struct opt_daemon){ text, eq + 1 };
     return 0;
 }
 
@@ -287,6 +301,8 @@ static int set_one(struct options *o, int c, char *arg)
     case O_OUT:
         o->out = arg;
         return 0;
+    case O_NOTE:
+        return parse_note(o, arg);
     case O_QUIET:
         o->quiet = true;
         return 0;
@@ -309,6 +325,15 @@ static const char *default_dir(void)
         (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize >= (uint64_t)1 << 29)
         return "/dev/shm";
     return "/tmp";
+}
+
+static bool is_row(const char *name)
+{
+    for (unsigned int i = 0; i < rows_count; i++) {
+        if (strcmp(rows[i]->name, name) == 0)
+            return true;
+    }
+    return false;
 }
 
 static bool row_known(const char *part)
@@ -363,7 +388,8 @@ bool options_want_row(const struct options *o, const char *name)
     if (o->rows.n == 0)
         return true;
     for (unsigned int i = 0; i < o->rows.n; i++) {
-        if (strstr(name, o->rows.v[i]))
+        if (strcmp(name, o->rows.v[i]) == 0 ||
+            (!is_row(o->rows.v[i]) && strstr(name, o->rows.v[i])))
             return true;
     }
     return false;

@@ -22,12 +22,16 @@ struct opt_daemon {
     const char *name, *command;
 };
 
+#define OPT_NOTES_MAX 8
+
 struct options {
     struct opt_list rows, rings, wait;
     unsigned int depth[OPT_LIST_MAX], queues[OPT_LIST_MAX];
     unsigned int ndepth, nqueues;
     struct opt_daemon daemon[OPT_DAEMONS_MAX];
     unsigned int ndaemons;
+    struct opt_daemon note[OPT_NOTES_MAX]; /* the same form: NAME=TEXT */
+    unsigned int nnotes;
     uint16_t ring_size;
     double seconds, idle_seconds;
     unsigned int rounds;

@@ -145,6 +145,14 @@ def speed_rows(data, keys, describe):
         yield row
 
 
+def depth_text(data, key):
+    """Long chains may leave no room for as many on the ring."""
+    fit = min((run["fit"] for who, runs in data.runs[key].items()
+               for run in runs if who != "native"), default=key.depth)
+    return str(key.depth) if fit == key.depth else \
+        "%d (%d fit)" % (key.depth, fit)
+
+
 def speed_head(data, extra):
     ours, peers = data.who[0], data.who[1:]
     return (["row"] + extra + ["native, 1 thread"] + data.who +
@@ -253,12 +261,13 @@ def write_markdown(data, path):
                    % (data.main[0], "s" * (data.main[0] > 1), data.main[1],
                       data.main[2]))
         table(out, speed_head(data, ["depth"]),
-              speed_rows(data, data.keys(True), lambda key: [str(key.depth)]))
+              speed_rows(data, data.keys(True), lambda key:
+                         [depth_text(data, key)]))
     if data.keys(False):
         out.append("## Speed with other rings\n")
         table(out, speed_head(data, ["depth", "queues", "rings", "wait"]),
-              speed_rows(data, data.keys(False), lambda key: list(
-                  map(str, key[1:]))))
+              speed_rows(data, data.keys(False), lambda key: [
+                  depth_text(data, key)] + list(map(str, key[2:]))))
     latencies(data, out)
     per_op(data, out)
     idle(data, out)
