@@ -19,6 +19,12 @@ EXCUSES = ["no O_DIRECT on this file system"]
 if not MUST_RUN:
     EXCUSES.append("no FUSE or mount namespace to be had")
 
+# Written down once more: a row that gets lost is missed.
+ROWS = """getattr lookup_hit lookup_new lookup_missing open create mkdir
+list_small list_big git_status read_4k read_128k read_1m write_4k write_128k
+write_1m direct_read_4k direct_read_128k direct_read_1m direct_write_4k
+direct_write_128k direct_write_1m write_sync slow_neighbour idle""".split()
+
 count = 0
 failed = False
 
@@ -57,9 +63,9 @@ def measured(lines, row, who):
             and line["who"] == who and "round" in line]
 
 
-def missing_rows(lines, rows):
+def missing_rows(lines):
     """Rows that neither have a result nor a good excuse."""
-    for row in rows:
+    for row in ROWS:
         excuses = [line["na"] for line in lines
                    if line.get("row") == row and "na" in line]
         for who in ("native", "ours"):
@@ -95,10 +101,11 @@ def missing_in_report(work, lines, rows):
                     work], check=True)
     with open(os.path.join(work, "results.md"), encoding="utf-8") as f:
         text = f.read()
+    speed = text.partition("## Speed:")[2].partition("\n## ")[0]
     for row, title in rows.items():
         if measured(lines, row, "ours") and row != "idle" and \
-                "| %s |" % title not in text:
-            yield "results.md lacks " + row
+                "| %s |" % title not in speed:
+            yield "the table lacks " + row
     if "## Idle" not in text:
         yield "results.md lacks the idle row"
     xml.etree.ElementTree.parse(os.path.join(work, "results.svg"))
@@ -116,7 +123,7 @@ def main():
         check("all rows run, and their data are right",
               said.splitlines() + ["exit status %d" % status]
               if status else [])
-        check("each row has a result", list(missing_rows(lines, rows)))
+        check("each row has a result", list(missing_rows(lines)))
         check("each result is whole", list(incomplete(lines)))
         check("rings are varied", list(missing_variants(lines)))
         check("the report holds each row",
