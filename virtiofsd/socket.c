@@ -102,43 +102,35 @@ static int lock_pid_file(struct listener *l, const char *path)
     return fail("pid file", path);
 }
 
-/* What a daemon that was killed left behind. */
-static int remove_old(struct listener *l, const char *path)
+/* What a daemon that was killed left behind may be replaced, nothing else. */
+static bool is_free(struct listener *l, const char *name)
 {
     struct stat st;
 
-    if (fstatat(l->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : fail("stat", path);
-    if (!S_ISSOCK(st.st_mode)) {
-        log_err("socket: %s: there is something there which is no socket; "
-                "it is not removed",
-                path);
-        return -EEXIST;
-    }
-    if (unlinkat(l->dir_fd, l->name, 0) < 0)
-        return fail("removal of the old socket", path);
-    return 0;
+    return fstatat(l->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+           S_ISSOCK(st.st_mode);
+}
+
+static int check_old(struct listener *l, const char *path)
+{
+    if (is_free(l, l->name))
+        return 0;
+    log_err("socket: %s: there is something there which is no socket; "
+            "it is not removed",
+            path);
+    return -EEXIST;
 }
 
 /* Whoever may write to the socket may speak to us. */
-static int bind_socket(int fd, const char *path, bool group)
+static int bind_socket(int fd, const struct sockaddr_un *sun, bool group)
 {
-    struct sockaddr_un sun = { .sun_family = AF_UNIX };
     mode_t old = umask(group ? 0007 : 0077);
     int ret = 0;
 
-    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
-    if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
-        ret = fail("bind", path);
+    if (bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) < 0)
+        ret = fail("bind", sun->sun_path);
     umask(old);
     return ret;
-}
-
-static int give_to_group(struct listener *l, const char *path, gid_t gid)
-{
-    if (fchownat(l->dir_fd, l->name, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) < 0)
-        return fail("change of its group", path);
-    return 0;
 }
 
 static int find_group(const char *name, gid_t *gid)
@@ -155,29 +147,57 @@ static int find_group(const char *name, gid_t *gid)
     return 0;
 }
 
+/* Make the socket under @name, ready for a client. */
+static int listen_as(struct listener *l, const struct sockaddr_un *sun,
+                     const char *name, const gid_t *gid)
+{
+    struct stat st;
+
+    if (fstatat(l->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return fail("stat", sun->sun_path);
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+    if (gid &&
+        fchownat(l->dir_fd, name, (uid_t)-1, *gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return fail("change of its group", sun->sun_path);
+    return listen(l->fd, 1) < 0 ? fail("listen", sun->sun_path) : 0;
+}
+
+/*
+ * A launcher may wait for the name to appear and connect at once, so the name
+ * appears last: the socket is made as "NAME~" and renamed when it listens,
+ * also over one that was left behind.  Where that other name can not be had,
+ * the socket is made under its own.
+ */
 static int bind_and_listen(struct listener *l, const char *path,
                            const gid_t *gid)
 {
-    struct stat st;
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    char name[sizeof(l->name) + 1];
+    const char *suffix = "~";
     int ret;
 
+    snprintf(name, sizeof(name), "%s~", l->name);
+    if (strlen(path) + 1 >= sizeof(sun.sun_path) || !is_free(l, name)) {
+        suffix = "";
+        name[strlen(l->name)] = '\0';
+    }
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s%s", path, suffix);
+    if (unlinkat(l->dir_fd, name, 0) < 0 && errno != ENOENT)
+        return fail("removal of the old socket", sun.sun_path);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
         return fail("socket", path);
-    ret = bind_socket(l->fd, path, gid);
+    ret = bind_socket(l->fd, &sun, gid);
     if (ret < 0)
         return ret;
-    if (fstatat(l->dir_fd, l->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return fail("stat", path);
-    l->have_socket = true;
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
-    if (gid) {
-        ret = give_to_group(l, path, *gid);
-        if (ret < 0)
-            return ret;
-    }
-    return listen(l->fd, 1) < 0 ? fail("listen", path) : 0;
+    ret = listen_as(l, &sun, name, gid);
+    if (ret == 0 && renameat(l->dir_fd, name, l->dir_fd, l->name) < 0)
+        ret = fail("rename", sun.sun_path);
+    if (ret < 0)
+        (void)unlinkat(l->dir_fd, name, 0);
+    l->have_socket = ret == 0;
+    return ret;
 }
 
 int listener_make(struct listener *l, const char *path, const char *group)
@@ -191,7 +211,7 @@ int listener_make(struct listener *l, const char *path, const char *group)
     if (ret == 0)
         ret = lock_pid_file(l, path);
     if (ret == 0)
-        ret = remove_old(l, path);
+        ret = check_old(l, path);
     if (ret == 0)
         ret = bind_and_listen(l, path, group ? &gid : NULL);
     if (ret < 0)

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -118,6 +119,40 @@ static void a_signal_ends_all_with_code_0(void)
         }
         daemon_cleanup(&d);
     }
+}
+
+/* Launchers wait for the name and connect at once. */
+static void the_socket_listens_when_its_name_appears(void)
+{
+    _Alignas(struct inotify_event) char buf[4096];
+    char dir[] = "/tmp/virtiofsd-name-XXXXXX", sock[64];
+    uint32_t seen = 0;
+    struct daemon d;
+    ssize_t len;
+    int in;
+
+    if (!CHECK(mkdtemp(dir) != NULL, "a directory to watch"))
+        return;
+    snprintf(sock, sizeof(sock), "%s/s", dir);
+    in = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    CHECK(inotify_add_watch(in, dir, IN_CREATE | IN_MOVED_TO) >= 0, "watch");
+    if (daemon_start(&d, &(struct daemon_how){ .sock = sock }))
+        kill(d.pid, SIGTERM);
+    CHECK_EQ(daemon_wait(&d), 0, "");
+    while ((len = read(in, buf, sizeof(buf))) > 0) {
+        const struct inotify_event *e;
+
+        for (ssize_t at = 0; at < len; at += (ssize_t)sizeof(*e) + e->len) {
+            e = (const void *)(buf + at);
+            if (!strcmp(e->name, "s"))
+                seen |= e->mask;
+        }
+    }
+    CHECK(seen & IN_MOVED_TO, "renamed, when it listened");
+    CHECK(!(seen & IN_CREATE), "not there before");
+    close(in);
+    daemon_cleanup(&d);
+    CHECK_EQ(rmdir(dir), 0, "nothing is left");
 }
 
 /* Ctrl-C at a terminal reaches all processes of the group. */
@@ -457,6 +492,7 @@ TAP_MAIN(TEST(a_disconnect_ends_all_with_code_0),
          TEST(what_a_killed_daemon_left_is_taken_over),
          TEST(a_start_that_fails_says_why),
          TEST(only_a_socket_is_removed_to_make_room),
+         TEST(the_socket_listens_when_its_name_appears),
          TEST(a_launcher_may_bring_the_socket), TEST(a_group_may_be_let_in),
          TEST(files_are_removed_from_a_directory_of_another_user),
          TEST(a_daemon_leaves_its_launcher),
