@@ -107,6 +107,8 @@ const struct opt_row options_long[] = {
       .help = "how the serving process is shut in (namespace)",
       CHOICE(sandbox.mode, sandbox_modes) },
     { "readonly", .help = "refuse every change", FLAG(pt.readonly, 1) },
+    { "nfs-export", .help = "keep file handles good for NFS in the guest",
+      FLAG(pt.nfs_export, 1) },
     { "seccomp", 0, TAKES_VALUE,
       .help = "what a forbidden system call leads to (kill)",
       CHOICE(sandbox.seccomp, seccomp_modes) },

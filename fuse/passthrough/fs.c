@@ -67,11 +67,12 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     fs->entry_timeout_s =
         opts->entry_timeout_s < 0 ? timeout_s : opts->entry_timeout_s;
     fs->negative_timeout_s = opts->negative_timeout_s;
+    ret = pt_export_init(fs);
+    if (ret < 0)
+        goto fail_fs;
     ret = pt_nodes_init(&fs->nodes, &key, st.st_mode, root_fd);
-    if (ret < 0) {
-        free(fs);
-        return ret;
-    }
+    if (ret < 0)
+        goto fail_export;
     pt_table_init(&fs->handles, sizeof(struct pt_handle));
     fs->generation = new_generation(0);
     pt_locks_init(fs);
@@ -79,12 +80,19 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     umask(0);
     *out = fs;
     return 0;
+
+fail_export:
+    pt_export_fini(fs);
+fail_fs:
+    free(fs);
+    return ret;
 }
 
 void pt_fs_reset(struct pt_fs *fs)
 {
     pt_locks_reset(fs);
     pt_handles_reset(&fs->handles);
+    pt_export_reset(fs);
     pt_nodes_reset(&fs->nodes);
     fs->generation = new_generation(fs->generation);
 }
@@ -102,6 +110,7 @@ void pt_fs_destroy(struct pt_fs *fs)
     pt_handles_reset(&fs->handles);
     pt_table_fini(&fs->handles);
     pt_nodes_fini(&fs->nodes);
+    pt_export_fini(fs);
     free(fs);
 }
 

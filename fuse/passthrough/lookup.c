@@ -120,7 +120,7 @@ void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct pt_entry ent;
     int ret;
 
-    if (pt_refuse_name(req, name))
+    if (pt_export_lookup(req, parent, name) || pt_refuse_name(req, name))
         return;
     dir = pt_pin(req, parent);
     if (!dir)
@@ -137,7 +137,7 @@ void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 void pt_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-    pt_node_forget(&pt_fs_of(req)->nodes, ino, nlookup);
+    pt_forget(pt_fs_of(req), ino, nlookup);
     fuse_reply_none(req);
 }
 
@@ -148,6 +148,6 @@ void pt_op_forget_multi(fuse_req_t req, size_t count,
     struct pt_fs *fs = pt_fs_of(req);
 
     for (size_t i = 0; i < count; i++)
-        pt_node_forget(&fs->nodes, forgets[i].ino, forgets[i].nlookup);
+        pt_forget(fs, forgets[i].ino, forgets[i].nlookup);
     fuse_reply_none(req);
 }

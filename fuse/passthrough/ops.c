@@ -6,8 +6,7 @@
  * What we want of what the guest's kernel can do.  Not wanted on purpose:
  * splice (payload does not pass through libfuse), HANDLE_KILLPRIV (it clears
  * set-id bits for root's writes too; HANDLE_KILLPRIV_V2 says for whose),
- * EXPORT_SUPPORT (it would look up "." and ".."), NO_OPEN_SUPPORT (every file
- * has a handle).
+ * NO_OPEN_SUPPORT (every file has a handle).
  */
 static unsigned int wanted(const struct pt_opts *o)
 {
@@ -50,6 +49,8 @@ uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered)
 
     if (o->announce_submounts)
         want |= FUSE_SUBMOUNTS;
+    if (o->nfs_export)
+        want |= FUSE_EXPORT_SUPPORT;
     if (o->allow_mmap)
         want |= PROTO_DIRECT_IO_ALLOW_MMAP;
     if (o->xattr)

@@ -37,6 +37,7 @@ struct pt_opts {
                                   remembered; 0: not at all */
     bool writeback;
     bool readonly;
+    bool nfs_export;
     bool xattr;
     bool allow_direct_io;  /* else O_DIRECT is stripped */
     bool preserve_noatime; /* else O_NOATIME is stripped */

@@ -10,7 +10,8 @@
  * names.  Every name passes pt_name_check() and is used relative to a node's
  * O_PATH descriptor without following links: that is why no host path
  * outside the root can be reached (and why no operation may use a path
- * relative to the working directory, see xattr.c).
+ * relative to the working directory, see xattr.c).  The exception is in
+ * export.c, which climbs to the root before it says what is above a node.
  *
  * An operation's shape is: pin, act, unpin, answer.
  */
@@ -26,6 +27,14 @@
 #include "fuse/passthrough/lockwait.h"
 #include "fuse/passthrough/nodes.h"
 #include "fuse/passthrough/pt.h"
+
+/* export.c: lookups that the guest has given back and we have not, in a ring;
+ * 0: none. */
+struct pt_linger {
+    uint32_t n;
+    _Atomic uint32_t next;
+    _Atomic uint64_t *id;
+};
 
 struct pt_fs {
     struct pt_opts opts; /* constant, as all but the tables */
@@ -43,6 +52,7 @@ struct pt_fs {
         struct pt_owners owners;
         struct pt_waits waits;
     } locks;
+    struct pt_linger linger;
 };
 
 static inline struct pt_fs *pt_fs_of(fuse_req_t req)
@@ -134,6 +144,19 @@ void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
 
 /* Answer with an entry; takes the lookup back when that fails. */
 void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent);
+
+/* export.c */
+
+/* Return: 0 or -ENOMEM. */
+int pt_export_init(struct pt_fs *fs);
+/* Nodes are forgotten altogether.  Context: as pt_fs_reset(). */
+void pt_export_reset(struct pt_fs *fs);
+void pt_export_fini(struct pt_fs *fs);
+/* The guest gives @count lookups back. */
+void pt_forget(struct pt_fs *fs, uint64_t id, uint64_t count);
+/* Answer a LOOKUP of "." or ".." where that has been agreed upon.
+ * Return: true when answered. */
+bool pt_export_lookup(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* creds.c */
 

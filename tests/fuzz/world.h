@@ -26,6 +26,7 @@ struct world {
     struct exec exec;
     struct known node[WORLD_KNOWN_MAX], handle[WORLD_KNOWN_MAX];
     uint32_t n_nodes, n_handles;
+    bool nfs_export; /* forgotten nodes stay for a while */
 };
 
 /* Options of many a kind; @kind % WORLD_KINDS. */

@@ -418,6 +418,49 @@ EACH_TEST(a_mount_is_let_go_of_when_the_guest_forgets_it)
     CHECK_EQ(e.attr.flags, 0, "");
 }
 
+/* ---- ".." of an export ---- */
+
+/* With the announcement the root of a mount has nothing above it. */
+static void above_mounts(bool announced)
+{
+    const char *const args[] = { "--nfs-export", NULL };
+    struct vm_opts o = { .d = { .args = args, .share = dir } };
+    uint64_t flags =
+        FUSE_EXPORT_SUPPORT | (announced ? (uint64_t)FUSE_SUBMOUNTS : 0);
+    struct fuse_entry_out sub, d, inner, e = { 0 };
+    struct guest_queue *q;
+    struct vm vm;
+
+    if (!make_world())
+        return;
+    fill_world();
+    if (vm_start(&vm, &o) &&
+        CHECK_EQ(fc_init(&vm.q[VM_REQ], flags, NULL), 0, "INIT")) {
+        q = &vm.q[VM_REQ];
+        look(q, "sub", &sub);
+        look(q, "sub/d", &d);
+        look(q, "sub/inner", &inner);
+        CHECK_EQ(fc_lookup(q, d.nodeid, "..", &e), 0, "");
+        CHECK_EQ(e.nodeid, sub.nodeid, "the root of its mount");
+        CHECK_EQ(e.attr.flags, 0, "from within it is no mount point");
+        CHECK_EQ(e.generation, sub.generation, "as told with it");
+        CHECK_EQ(fc_lookup(q, inner.nodeid, "..", &e), announced ? -ESTALE : 0,
+                 "a mount in a mount");
+        CHECK_EQ(fc_lookup(q, sub.nodeid, "..", &e), announced ? -ESTALE : 0,
+                 "a mount in the root's");
+        if (!announced)
+            CHECK_EQ(e.nodeid, FC_ROOT, "");
+    }
+    vm_end(&vm);
+    end_world();
+}
+
+static void nothing_is_above_a_mount(void)
+{
+    above_mounts(true);
+    above_mounts(false);
+}
+
 TAP_MAIN(TEST(directories_that_are_mount_points_are_told),
          TEST(one_inode_behind_two_mounts_is_two_nodes),
          TEST(each_file_system_tells_its_own_size),
@@ -425,4 +468,5 @@ TAP_MAIN(TEST(directories_that_are_mount_points_are_told),
          TEST(names_do_not_cross_mounts), TEST(mount_points_are_not_removed),
          TEST(a_mount_that_appears_is_there),
          TEST(a_mount_that_vanishes_stays_for_those_who_use_it),
-         TEST(a_mount_is_let_go_of_when_the_guest_forgets_it))
+         TEST(a_mount_is_let_go_of_when_the_guest_forgets_it),
+         TEST(nothing_is_above_a_mount))
