@@ -96,6 +96,18 @@ do_it_is_the_same_after_a_remount()
     umount $o
 }
 
+# By --xattrmap these are other ones on the host.
+do_an_overlay_with_trusted_attributes_is_used()
+{
+    mount_overlay trusted redirect_dir=on,metacopy=on
+    change_the_tree
+    see_the_changes
+    umount $o
+    mount_overlay trusted redirect_dir=on,metacopy=on
+    see_the_changes
+    umount $o
+}
+
 do_the_lower_layer_is_as_it_was()
 {
     [ "$(cat $m/lower/file)" = lower ]
@@ -138,14 +150,43 @@ do_handles_of_another_life_find_nothing()
     [ "$(cat /again/lower/file)" = lower ]
     handles open /again /tmp/first >/tmp/found || true
     grep 'Stale file handle' /tmp/found
-    umount /again
+}
+
+# With --nfs-export, and the guest's own knowledge of the files dropped; a
+# directory has to be found by its parents.
+do_handles_outlive_the_cache()
+{
+    mkdir -p /again/deep/er
+    echo deep >/again/deep/er/file
+    handles make /again/deep/er/file /tmp/handle-file
+    handles make /again/deep/er /tmp/handle-dir
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+    [ "$(handles open /again /tmp/handle-dir)" = /again/deep/er ]
+    echo 3 >/proc/sys/vm/drop_caches
+    [ "$(handles open /again /tmp/handle-file)" = deep ]
+    rm -r /again/deep
+    echo 3 >/proc/sys/vm/drop_caches
+    handles open /again /tmp/handle-file >/tmp/found || true
+    grep 'Stale file handle' /tmp/found
+}
+
+# Without it they do not.
+do_handles_are_stale_once_the_guest_has_forgotten()
+{
+    echo 3 >/proc/sys/vm/drop_caches
+    handles open $m /tmp/first >/tmp/found || true
+    grep 'Stale file handle' /tmp/found
 }
 
 step the_share_mounts
 step an_overlay_with_user_attributes_is_used
 step it_is_the_same_after_a_remount
+step an_overlay_with_trusted_attributes_is_used
 step the_lower_layer_is_as_it_was
 step only_the_lower_layers_are_on_the_share
 step handles_find_files_while_the_guest_knows_them
+step handles_are_stale_once_the_guest_has_forgotten
 step handles_of_another_life_find_nothing
+step handles_outlive_the_cache
 sync

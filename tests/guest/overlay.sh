@@ -9,7 +9,7 @@ make_layers()
 {
     local n
 
-    mkdir -p "$share"/lower/{many,dir} "$share"/user/{upper,work}
+    mkdir -p "$share"/lower/{many,dir} "$share"/{user,trusted}/{upper,work}
     for n in {1..30}; do
         echo "$n" >"$share/lower/many/$n"
     done
@@ -35,10 +35,10 @@ guest_modules=(overlay)
 mkdir -p "$work/extra/bin"
 cp "$VIRTIOFSD_GUEST_HANDLES" "$work/extra/bin/handles"
 test_initramfs "$tests_guest/guest_overlay.sh" "$work/extra"
-test_daemon --xattr
+test_daemon --xattr --xattrmap ":map:trusted.:user.virtiofs.:"
 first=$daemon_pid
-daemon_start "$VIRTIOFSD_BINARY" "$share" "$work/socket2" "$work/daemon2.log" ||
-    tap "not ok" "a second virtiofsd starts"
+daemon_start "$VIRTIOFSD_BINARY" "$share" "$work/socket2" "$work/daemon2.log" \
+    --nfs-export || tap "not ok" "a second virtiofsd starts"
 second=$daemon_pid
 daemon_pid=$first
 boot_linux "$work/console" 1 -no-reboot \
@@ -53,6 +53,12 @@ for name in gone moved dir; do
 done
 check "host: a directory made anew is opaque" \
     getfattr --only-values -n user.overlay.opaque "$upper/many"
+check "host: a renamed directory was not copied" \
+    [ "$(getfattr --absolute-names --only-values -n user.virtiofs.trusted.overlay.redirect \
+        "$share/trusted/upper/dir-away")" = dir ]
+check "host: a file whose mode was changed was not copied" \
+    getfattr -n user.virtiofs.trusted.overlay.metacopy \
+    "$share/trusted/upper/data"
 check "host: a changed file was copied up" grep -q -x more "$upper/file"
 check "host: ... with its link" test "$upper/file" -ef "$upper/hard"
 check "host: what was not changed was not" test ! -e "$upper/busybox"
