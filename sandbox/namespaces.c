@@ -92,13 +92,13 @@ static int run_helper(char *const argv[])
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        log_err("sandbox: %s is not in PATH; it is needed to map more than "
-                "our own id",
+        log_err("sandbox: %s is not in PATH; more than our own id can not be "
+                "mapped without it (Debian: package uidmap)",
                 argv[0]);
     else
-        log_err("sandbox: %s refused the map (do /etc/subuid and "
-                "/etc/subgid allow it?)",
-                argv[0]);
+        log_err("sandbox: %s refused the map; does a range in /etc/sub%s "
+                "hold it?",
+                argv[0], strcmp(argv[0], "newuidmap") == 0 ? "uid" : "gid");
     return -EPERM;
 }
 
@@ -126,12 +126,14 @@ static int map_by_helper(pid_t pid, const char *helper,
     return run_helper(argv);
 }
 
-/* One of the two maps: by ourselves when it holds our own id only. */
+/* One of the two maps: by ourselves when it holds our own id only.  Without a
+ * map our id is the same inside, so that the guest sees on our files whom they
+ * belong to, as it does with the other sandboxes. */
 static int write_map(pid_t pid, bool gid, const struct sandbox_idmap *map,
                      uint32_t n)
 {
     uint32_t own = gid ? getegid() : geteuid();
-    struct sandbox_idmap dflt = { .inside = 0, .outside = own, .count = 1 };
+    struct sandbox_idmap dflt = { .inside = own, .outside = own, .count = 1 };
     char line[64];
     int ret;
 

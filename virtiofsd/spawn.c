@@ -124,7 +124,11 @@ static int clone_child(struct child *c, int flags, pid_t *pid)
         munmap(stack, CLONE_STACK);
         log_err("start: can not make %s: %s%s",
                 flags ? "namespaces" : "a process", strerror(-ret),
-                flags ? "; --sandbox chroot or none does without" : "");
+                flags & CLONE_NEWUSER
+                    ? "; are user namespaces forbidden (sysctl "
+                      "user.max_user_namespaces)?  --sandbox none does without"
+                : flags ? "; --sandbox chroot or none does without"
+                        : "");
         return ret;
     }
     munmap(stack, CLONE_STACK);

@@ -80,6 +80,15 @@ void pt_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         reply_attr(req, &st);
 }
 
+/* The host's id for one to be set.  -1 is none: the kernel would take it for
+ * "leave it" and the guest would be told that it has been set. */
+static int new_owner(const struct idmap *map, uint32_t guest, uint32_t *id)
+{
+    int ret = idmap_to_host(map, guest, id);
+
+    return ret == 0 && *id == (uint32_t)-1 ? -EINVAL : ret;
+}
+
 /*
  * The host's kernel clears set-id bits here in any case, but for that of the
  * group where the group may not execute: CAP_FSETID decides about this one.
@@ -91,23 +100,24 @@ static int set_owner(const struct pt_fs *fs, const struct pt_node *n,
     const struct request *r = request_current();
     uid_t uid = (uid_t)-1;
     gid_t gid = (gid_t)-1;
-    int ret;
+    int ret = 0;
 
-    if ((to_set & FUSE_SET_ATTR_UID) &&
-        idmap_to_host(&fs->opts.uid_map, attr->st_uid, &uid) < 0)
-        return -EPERM;
-    if ((to_set & FUSE_SET_ATTR_GID) &&
-        idmap_to_host(&fs->opts.gid_map, attr->st_gid, &gid) < 0)
-        return -EPERM;
-    ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid ||
-                          request_header(r)->uid == 0);
+    if (to_set & FUSE_SET_ATTR_UID)
+        ret = new_owner(&fs->opts.uid_map, attr->st_uid, &uid);
+    if (ret == 0 && (to_set & FUSE_SET_ATTR_GID))
+        ret = new_owner(&fs->opts.gid_map, attr->st_gid, &gid);
+    if (ret == 0)
+        ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid ||
+                              request_header(r)->uid == 0);
     if (ret == 0 && S_ISREG(n->type))
         ret = pt_drop_caps(fs, n->fd);
     if (ret < 0)
         return ret;
-    if (fchownat(n->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-        return -errno;
-    return 0;
+    if (fchownat(n->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    /* An id which our user namespace does not hold; what that means is that
+     * we may not give files to it. */
+    return errno == EINVAL ? -EPERM : -errno;
 }
 
 static int set_size(struct pt_fs *fs, const struct pt_node *n, off_t size,

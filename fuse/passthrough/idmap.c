@@ -146,6 +146,13 @@ static int add_rule(struct idmap *m, const char *spec, const char **why)
     if (v[0] + (uint64_t)count > ID_SPACE ||
         (!k->squash && v[1] + (uint64_t)count > ID_SPACE))
         return -EINVAL;
+    /* -1 means "leave it as it is" to the kernel, on both sides. */
+    *why = "4294967295 is no id that a file can have";
+    if (k->numbers == 3 &&
+        (k->squash ? v[1] : v[1] + (count - 1)) == UINT32_MAX)
+        return -EINVAL;
+    if (k->kind == IDMAP_MAP && v[0] + (count - 1) == UINT32_MAX)
+        return -EINVAL;
     return add_ranges(m, k, v[0], v[1], count, why);
 }
 

@@ -39,7 +39,8 @@ struct idmap {
  * @spec: "kind:a:b:count" as above.
  * @err:  out, what is wrong, for the user; @errlen bytes.
  * Refused: unknown kind, not a number, an empty or wrapping range, a range
- * which overlaps one of the same direction, too many rules.
+ * which overlaps one of the same direction, a target of 2^32 - 1 (which is no
+ * id), too many rules.
  * Return: 0 or -EINVAL; on failure @m is unchanged.
  */
 int idmap_add(struct idmap *m, const char *spec, char *err, size_t errlen);

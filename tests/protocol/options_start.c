@@ -4,19 +4,12 @@
 #include <stdio.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* Options about how the daemon starts and what it is confined to: with each
  * of them it has to serve. */
-
-#define NOBODY_UID 12345
 
 /* Enough of everything to meet a system call that a filter forgot. */
 static void use(struct vm *vm)
@@ -111,21 +104,6 @@ static void any_number_of_request_queues_serves(void)
 
 /* ---- what must not start ---- */
 
-static void fails_with(const struct daemon_opts *o, const char *word)
-{
-    struct daemon_opts opts = *o;
-    struct daemon *d;
-
-    opts.no_wait = true;
-    d = daemon_start(&opts);
-    if (!d)
-        return;
-    CHECK(daemon_wait_log(d, word), "it says what is wrong");
-    if (!CHECK(daemon_wait_gone(d), "it does not go on"))
-        kill(daemon_pid(d), SIGTERM);
-    daemon_end(d, END_NONZERO);
-}
-
 #define FAILS_WITH(word, ...)                                                  \
     fails_with(                                                                \
         &(struct daemon_opts){                                                 \
@@ -170,136 +148,8 @@ static void the_socket_is_given_to_its_group(void)
     daemon_end(d, END_ZERO);
 }
 
-/* ---- as an ordinary user ---- */
-
-/* Try in a child of that user whether a test can be run at all. */
-static bool user_can(bool userns)
-{
-    pid_t pid = fork();
-    int status = -1;
-
-    if (pid == 0) {
-        if (setgroups(0, NULL) < 0 ||
-            setresgid(NOBODY_UID, NOBODY_UID, NOBODY_UID) < 0 ||
-            setresuid(NOBODY_UID, NOBODY_UID, NOBODY_UID) < 0 ||
-            access(getenv("VIRTIOFSD_BINARY"), X_OK) < 0)
-            _exit(1);
-        /* Not unshare(2): a sanitizer's thread would be in the way. */
-        if (userns &&
-            syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0) < 0)
-            _exit(2);
-        _exit(0);
-    }
-    if (pid > 0)
-        waitpid(pid, &status, 0);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static void use_as_user(const char *const *args)
-{
-    struct vm_opts o = { .d = { .args = args,
-                                .set_ids = true,
-                                .uid = NOBODY_UID,
-                                .gid = NOBODY_UID } };
-    struct stat st;
-    struct vm vm;
-
-    if (vm_start_fuse(&vm, &o)) {
-        struct fuse_entry_out e;
-
-        use(&vm);
-        CHECK_EQ(fc_mkdir(&vm.q[1], NULL, FC_ROOT, "mine", 0755, &e), 0, "");
-        CHECK_EQ(lstat(daemon_path(vm.d, "mine"), &st), 0, "");
-        CHECK_EQ(st.st_uid, NOBODY_UID, "the user's, on the host");
-    }
-    vm_end(&vm);
-}
-
-/* ---- a program which every user can reach ---- */
-
-static char copy_dir[] = "/tmp/vfsd-program-XXXXXX", copy_path[64];
-
-static void remove_copy(void)
-{
-    unlink(copy_path);
-    rmdir(copy_dir);
-}
-
-/* A build below a private directory (root's home, say) is out of another
- * user's reach: from here on a copy of the program is what is run. */
-static void make_reachable(void)
-{
-    const char *from = getenv("VIRTIOFSD_BINARY");
-    char buf[65536];
-    ssize_t n = 0;
-    int in, out;
-
-    if (copy_path[0] || user_can(false) || !from || !mkdtemp(copy_dir))
-        return;
-    snprintf(copy_path, sizeof(copy_path), "%s/virtiofsd", copy_dir);
-    atexit(remove_copy);
-    in = open(from, O_RDONLY | O_CLOEXEC);
-    out = open(copy_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
-    while ((n = read(in, buf, sizeof(buf))) > 0 && write(out, buf, n) == n)
-        ;
-    CHECK_EQ(n, 0, "copied");
-    CHECK_EQ(fchmod(out, 0755), 0, "");
-    CHECK_EQ(chmod(copy_dir, 0755), 0, "");
-    close(in);
-    close(out);
-    setenv("VIRTIOFSD_BINARY", copy_path, 1);
-}
-
-static void a_user_serves_without_a_sandbox(void)
-{
-    static const char *const args[] = { "--sandbox=none", NULL };
-
-    if (!needs_root())
-        return;
-    make_reachable();
-    if (!user_can(false)) {
-        tap_skip("another user can not run the program from here");
-        return;
-    }
-    use_as_user(args);
-}
-
-static void a_user_serves_in_a_user_namespace(void)
-{
-    static const char *const args[] = { "--sandbox=namespace", NULL };
-
-    if (!needs_root())
-        return;
-    make_reachable();
-    if (!user_can(true)) {
-        tap_skip("no user namespace, or the program is out of reach");
-        return;
-    }
-    use_as_user(args);
-}
-
-static void a_user_can_not_chroot(void)
-{
-    static const char *const args[] = { "--sandbox=chroot", NULL };
-
-    if (!needs_root())
-        return;
-    make_reachable();
-    if (!user_can(false)) {
-        tap_skip("another user can not run the program from here");
-        return;
-    }
-    fails_with(&(struct daemon_opts){ .args = args,
-                                      .set_ids = true,
-                                      .uid = NOBODY_UID,
-                                      .gid = NOBODY_UID },
-               "chroot");
-}
-
 TAP_MAIN(TEST(every_sandbox_serves), TEST(every_seccomp_mode_serves),
          TEST(launchers_lines_serve), TEST(a_pool_of_threads_serves),
          TEST(any_number_of_request_queues_serves),
          TEST(what_can_not_be_done_is_said_at_once),
-         TEST(the_socket_is_given_to_its_group),
-         TEST(a_user_serves_without_a_sandbox),
-         TEST(a_user_serves_in_a_user_namespace), TEST(a_user_can_not_chroot))
+         TEST(the_socket_is_given_to_its_group))

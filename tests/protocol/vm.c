@@ -2,6 +2,7 @@
 #include "tests/protocol/vm.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -124,6 +125,21 @@ bool same_as_host(const struct vm *vm, const struct fuse_attr *a,
            CHECK_EQ(a->mtimensec, st.st_mtim.tv_nsec, name) &&
            CHECK_EQ(a->ctime, st.st_ctim.tv_sec, name) &&
            CHECK_EQ(a->ctimensec, st.st_ctim.tv_nsec, name);
+}
+
+void fails_with(const struct daemon_opts *o, const char *word)
+{
+    struct daemon_opts opts = *o;
+    struct daemon *d;
+
+    opts.no_wait = true;
+    d = daemon_start(&opts);
+    if (!d)
+        return;
+    CHECK(daemon_wait_log(d, word), "it says what is wrong");
+    if (!CHECK(daemon_wait_gone(d), "it does not go on"))
+        kill(daemon_pid(d), SIGTERM);
+    daemon_end(d, END_NONZERO);
 }
 
 bool needs_root(void)

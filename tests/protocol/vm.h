@@ -92,6 +92,8 @@ size_t host_read(const struct vm *vm, const char *name, void *data, size_t max);
 /* Does @a say what lstat(2) says of the share's @name? */
 bool same_as_host(const struct vm *vm, const struct fuse_attr *a,
                   const char *name);
+/* The program has to end by itself with an error, having said @word. */
+void fails_with(const struct daemon_opts *o, const char *word);
 /* Is the test run by root?  If not, the test is skipped. */
 bool needs_root(void);
 /* Bytes nobody mixes up: each depends on its position and @seed. */
