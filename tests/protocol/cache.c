@@ -226,6 +226,19 @@ VM_TEST(files_that_are_only_read_are_not_flushed, NULL)
     (void)vm;
 }
 
+/* FLUSH is what a close lets go of the closer's record locks by. */
+VM_TEST(closing_is_told_where_locks_are_the_hosts, ARGS("--posix-lock"))
+{
+    struct fuse_entry_out e;
+    struct fuse_open_out f;
+
+    CHECK(agreed(vm) & FUSE_POSIX_LOCKS, "");
+    host_write(vm, "f", "", 0);
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &f), 0, "");
+    CHECK_EQ(f.open_flags, 0, "");
+}
+
 /* Open O_DIRECT.  Return: false when the host can not. */
 static bool open_direct(struct vm *vm, struct guest_queue *q,
                         struct fuse_entry_out *e, struct fuse_open_out *f)
@@ -281,5 +294,6 @@ TAP_MAIN(TEST(every_reply_has_the_timeouts_that_were_set),
          TEST(nothing_is_written_back_where_nothing_is_cached),
          TEST(listing_with_attributes_can_be_had_in_every_mode),
          TEST(files_that_are_only_read_are_not_flushed),
+         TEST(closing_is_told_where_locks_are_the_hosts),
          TEST(what_is_direct_on_the_host_bypasses_the_guests_cache),
          TEST(delayed_writes_do_not_go_through_direct_handles))
