@@ -276,6 +276,42 @@ VM_TEST(names_move_and_replace, NULL)
     CHECK_EQ(e.nodeid, d.nodeid, "the node is the same");
 }
 
+/* What an overlay's upper layer takes: character devices of number 0, which
+ * ordinary users may make, and that a rename leaves one behind. */
+static void leave_whiteouts(struct vm *vm)
+{
+    struct guest_queue *q = &vm->q[VM_REQ];
+    struct fuse_entry_out e;
+    struct stat st;
+
+    CHECK_EQ(fc_mknod(q, NULL, FC_ROOT, "w", S_IFCHR, 0, &e), 0, "MKNOD");
+    CHECK(host_is(vm, "w", S_IFCHR), "");
+    CHECK_EQ(fc_mknod(q, NULL, FC_ROOT, "a", S_IFREG | 0644, 0, &e), 0, "");
+    CHECK_EQ(fc_rename(q, FC_ROOT, "a", FC_ROOT, "b", RENAME_WHITEOUT), 0, "");
+    CHECK(host_is(vm, "b", S_IFREG), "moved");
+    CHECK_EQ(lstat(daemon_path(vm->d, "a"), &st), 0, "left behind");
+    CHECK_EQ(st.st_mode & S_IFMT, S_IFCHR, "");
+    CHECK_EQ(st.st_rdev, 0, "");
+    CHECK_EQ(fc_rename(q, FC_ROOT, "b", FC_ROOT, "a", RENAME_EXCHANGE), 0,
+             "with a whiteout");
+    CHECK(host_is(vm, "a", S_IFREG) && host_is(vm, "b", S_IFCHR), "");
+}
+
+static void whiteouts_are_made(void)
+{
+    struct vm_opts o = { .d = { .set_ids = true, .uid = 12345, .gid = 12345 } };
+    struct vm vm;
+
+    if (vm_start_fuse(&vm, NULL))
+        leave_whiteouts(&vm);
+    vm_end(&vm);
+    if (geteuid() != 0)
+        return;
+    if (vm_start_fuse(&vm, &o))
+        leave_whiteouts(&vm);
+    vm_end(&vm);
+}
+
 VM_TEST(removed_files_live_while_they_are_known, NULL)
 {
     struct fuse_entry_out e;
@@ -302,5 +338,6 @@ TAP_MAIN(TEST(lookup_tells_what_the_host_has),
          TEST(nodes_of_every_kind_are_made),
          TEST(special_files_are_never_opened),
          TEST(symlinks_are_made_read_and_not_followed),
-         TEST(hard_links_are_made_and_removed), TEST(names_move_and_replace),
+         TEST(whiteouts_are_made), TEST(hard_links_are_made_and_removed),
+         TEST(names_move_and_replace),
          TEST(removed_files_live_while_they_are_known))
