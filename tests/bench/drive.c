@@ -21,10 +21,11 @@
 /* FORGETs on their way at one time. */
 #define FORGETS_MAX 256u
 
-/* Rounds of looking before the CPU is offered to others, and before the
+/* Rounds of looking before the CPU is offered to others, some microseconds:
+ * the daemon may be waiting for this very one.  And of offering it before the
  * clock is asked whether the reply is ever to come. */
-#define SPINS_YIELD 2000
-#define SPINS_CLOCK 64
+#define SPINS_YIELD 100
+#define SPINS_CLOCK 1000
 
 static inline void relax(void)
 {
