@@ -2,6 +2,7 @@
 #include "tests/protocol/vm.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -143,6 +144,59 @@ VM_TEST(absence_has_a_timeout_when_asked_for, ARGS("--negative-timeout=2.5"))
     CHECK_EQ(fc_create(q, NULL, FC_ROOT, "n", O_RDWR, 0644, &e, &f), 0, "");
     CHECK_EQ(e.attr.size, 4, "what the host made is opened");
     CHECK_EQ(fc_mkdir(q, NULL, FC_ROOT, "n", 0755, &d), -EEXIST, "");
+}
+
+/* ---- what the host puts in another's place ---- */
+
+static void holds(struct guest_queue *q, uint64_t node, const char *text)
+{
+    struct fuse_open_out f;
+    const void *data;
+    size_t len = 0;
+
+    if (!CHECK_EQ(fc_open(q, FUSE_OPEN, node, O_RDONLY, &f), 0, text))
+        return;
+    CHECK_EQ(fc_read(q, node, f.fh, 0, 8, &data, &len), 0, text);
+    CHECK_EQ(len, strlen(text), text);
+    CHECK_MEM(data, text, strlen(text), text);
+    CHECK_EQ(fc_release(q, FUSE_RELEASE, node, f.fh), 0, text);
+}
+
+/* The guest acts on what it has cached: never ESTALE, the file it means; and
+ * the next look leads to the new one, which is never taken for the old. */
+VM_TEST(what_is_replaced_on_the_host_stays_what_it_was, NULL)
+{
+    struct fuse_entry_out old, dir, e;
+    struct fuse_attr_out a;
+
+    host_write(vm, "f", "old", 3);
+    host_write(vm, "n", "new", 3);
+    CHECK_EQ(mkdir(daemon_path(vm->d, "d"), 0755), 0, "");
+    host_write(vm, "d/in", "old", 3);
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &old), 0, "");
+    CHECK_EQ(fc_walk(q, "d", &dir), 0, "");
+    CHECK_EQ(rename(daemon_path(vm->d, "n"), daemon_path(vm->d, "f")), 0, "");
+    holds(q, old.nodeid, "old");
+    CHECK_EQ(fc_getattr(q, old.nodeid, &a), 0, "without a name");
+    CHECK_EQ(a.attr.nlink, 0, "");
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+    CHECK(e.nodeid != old.nodeid, "another file");
+    holds(q, e.nodeid, "new");
+    holds(q, old.nodeid, "old");
+
+    CHECK_EQ(unlink(daemon_path(vm->d, "f")), 0, "");
+    CHECK_EQ(mkdir(daemon_path(vm->d, "f"), 0755), 0, "");
+    holds(q, e.nodeid, "new");
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &old), 0, "");
+    CHECK(S_ISDIR(old.attr.mode) && old.nodeid != e.nodeid, "a directory now");
+
+    CHECK_EQ(unlink(daemon_path(vm->d, "d/in")), 0, "");
+    CHECK_EQ(rmdir(daemon_path(vm->d, "d")), 0, "");
+    CHECK_EQ(mkdir(daemon_path(vm->d, "d"), 0755), 0, "");
+    host_write(vm, "d/in", "new", 3);
+    CHECK_EQ(fc_lookup(q, dir.nodeid, "in", &e), -ENOENT, "not in the old");
+    CHECK_EQ(fc_walk(q, "d/in", &e), 0, "by the path");
+    holds(q, e.nodeid, "new");
 }
 
 /* ---- what INIT agrees upon ---- */
@@ -290,6 +344,7 @@ VM_TEST(delayed_writes_do_not_go_through_direct_handles,
 TAP_MAIN(TEST(every_reply_has_the_timeouts_that_were_set),
          TEST(one_timeout_is_for_both), TEST(a_missing_name_is_enoent),
          TEST(absence_has_a_timeout_when_asked_for),
+         TEST(what_is_replaced_on_the_host_stays_what_it_was),
          TEST(pages_are_voided_by_time_unless_nobody_else_writes),
          TEST(nothing_is_written_back_where_nothing_is_cached),
          TEST(listing_with_attributes_can_be_had_in_every_mode),
