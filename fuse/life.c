@@ -234,14 +234,20 @@ static void begin_locked(struct life *l, struct request *r, uint32_t ring)
 {
     struct fuse_init_in in;
     struct fuse_session *se;
-    int ret = session_create(l->fs, &se);
+    int ret = 0;
 
+    memcpy(&in, r->arg + sizeof(struct fuse_in_header), sizeof(in));
+    if (in.major == FUSE_KERNEL_VERSION)
+        ret = pt_check_offer(l->fs, extra_offered(r));
+    if (ret == 0) {
+        ret = session_create(l->fs, &se);
+        if (ret < 0)
+            log_err("fuse: INIT: no session: %s", strerror(-ret));
+    }
     if (ret < 0) {
-        log_err("fuse: INIT: no session: %s", strerror(-ret));
         request_send_error(r, -ret);
         return;
     }
-    memcpy(&in, r->arg + sizeof(struct fuse_in_header), sizeof(in));
     r->agree = pt_agree(l->fs, extra_offered(r));
     extra_mask_init(r);
     memcpy(l->init, r->arg, INIT_BYTES);

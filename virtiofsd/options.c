@@ -130,6 +130,30 @@ static void check_writeback(struct opt_ctx *x)
     pt->writeback = false;
 }
 
+/* The host obeys ACLs, and files inherit them, under their own names only. */
+static int check_acl_names(struct opt_ctx *x)
+{
+    static const char *const names[] = { "system.posix_acl_access",
+                                         "system.posix_acl_default" };
+    const struct pt_opts *o = &x->opts->pt;
+    char room[XATTRMAP_NAME_MAX + 1];
+    const char *host;
+
+    if (o->posix_acl == PT_NEVER || o->xattrmap.n == 0)
+        return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (xattrmap_to_host(&o->xattrmap, names[i], room, &host) == 0 &&
+            strcmp(host, names[i]) == 0)
+            continue;
+        fputs("virtiofsd: --posix-acl: --xattrmap renames or refuses the "
+              "attributes of ACLs; begin the rules with "
+              ":ok:all:system.posix_acl_:system.posix_acl_:\n",
+              x->err);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 /* What can only be judged with the whole line read. */
 static int check_whole(struct opt_ctx *x)
 {
@@ -139,8 +163,11 @@ static int check_whole(struct opt_ctx *x)
     o->pt.readdirplus =
         x->readdirplus < 0 ? o->pt.cache != PT_CACHE_NEVER : x->readdirplus;
 
-    if (o->pt.xattrmap.n > 0)
+    if (o->pt.xattrmap.n > 0 || o->pt.posix_acl != PT_NEVER ||
+        o->pt.security_label != PT_NEVER)
         o->pt.xattr = true;
+    if (check_acl_names(x) < 0)
+        return -EINVAL;
     check_writeback(x);
     if (!o->shared_dir) {
         fputs("virtiofsd: no directory to share; give --shared-dir DIR\n",

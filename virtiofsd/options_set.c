@@ -98,6 +98,13 @@ int set_flag(struct opt_ctx *x, const struct opt_row *row, const char *val)
     return 0;
 }
 
+int set_constant(struct opt_ctx *x, const struct opt_row *row, const char *val)
+{
+    (void)val;
+    store(x, row, row->min);
+    return 0;
+}
+
 int set_nothing(struct opt_ctx *x, const struct opt_row *row, const char *val)
 {
     (void)x, (void)row, (void)val;

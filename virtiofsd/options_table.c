@@ -8,6 +8,7 @@
 #define AT(f)            .at = offsetof(struct options, f)
 #define FIELD(f)         AT(f), .width = sizeof(((struct options *)0)->f)
 #define FLAG(f, on)      FIELD(f), .min = (on), .set = set_flag
+#define CONST(f, v)      FIELD(f), .min = (v), .set = set_constant
 #define RANGE(f, lo, hi) FIELD(f), .min = (lo), .max = (hi), .set = set_number
 #define TIME(f)          FIELD(f), .set = set_timeout
 #define CHOICE(f, c)     FIELD(f), .choices = (c), .set = set_choice
@@ -42,10 +43,10 @@ static const struct opt_choice seccomp_modes[] = {
     { NULL }
 };
 
-static const struct opt_choice never_only[] = {
-    { "never",  0 },
-    { "auto",   0, OPT_LATER },
-    { "always", 0, OPT_LATER },
+static const struct opt_choice wishes[] = {
+    { "never",  PT_NEVER },
+    { "auto",   PT_AUTO },
+    { "always", PT_ALWAYS },
     { NULL }
 };
 
@@ -97,9 +98,9 @@ const struct opt_row options_long[] = {
       RANGE(num_request_queues, 1, 64) },
     { "xattr", .help = "pass extended attributes through",
       FLAG(pt.xattr, 1) },
-    { "posix-acl", 0, TAKES_EQ_MAYBE, OPT_LATER,
+    { "posix-acl", 0, TAKES_EQ_MAYBE,
       .help = "POSIX access control lists (never)",
-      .bare_value = "always", TOLD(never_only) },
+      .bare_value = "always", CHOICE(pt.posix_acl, wishes) },
     { "xattrmap", 0, TAKES_VALUE, .metavar = "RULES",
       .help = "rename or hide extended attributes",
       AT(pt.xattrmap), .set = set_xattrmap },
@@ -168,9 +169,9 @@ const struct opt_row options_long[] = {
       FLAG(pt.killpriv_v2, 1) },
     { "no-killpriv-v2", .help = "leave that to the guest",
       FLAG(pt.killpriv_v2, 0) },
-    { "security-label", 0, TAKES_EQ_MAYBE, OPT_LATER,
+    { "security-label", 0, TAKES_EQ_MAYBE,
       .help = "security contexts of new files (never)",
-      .bare_value = "always", TOLD(never_only) },
+      .bare_value = "always", CHOICE(pt.security_label, wishes) },
     { "uid-map", 0, TAKES_VALUE, .metavar = ":INSIDE:OUTSIDE:COUNT:",
       .help = "map user ids into the sandbox's user namespace",
       AT(sandbox.uid), .set = set_ns_map },
@@ -255,10 +256,12 @@ const struct opt_row options_o[] = {
       FLAG(pt.announce_submounts, 0) },
     { "killpriv_v2", .help = "--killpriv-v2", FLAG(pt.killpriv_v2, 1) },
     { "no_killpriv_v2", .help = "the opposite", FLAG(pt.killpriv_v2, 0) },
-    { "posix_acl", .help = "--posix-acl", LATER },
-    { "no_posix_acl", .help = "the opposite", .set = set_nothing },
-    { "security_label", .help = "--security-label", LATER },
-    { "no_security_label", .help = "the opposite", .set = set_nothing },
+    { "posix_acl", .help = "--posix-acl", CONST(pt.posix_acl, PT_ALWAYS) },
+    { "no_posix_acl", .help = "the opposite", CONST(pt.posix_acl, PT_NEVER) },
+    { "security_label", .help = "--security-label",
+      CONST(pt.security_label, PT_ALWAYS) },
+    { "no_security_label", .help = "the opposite",
+      CONST(pt.security_label, PT_NEVER) },
     { "posix_lock", .help = "--posix-lock", FLAG(pt.posix_lock, 1) },
     { "no_posix_lock", .help = "--no-posix-lock", FLAG(pt.posix_lock, 0) },
     { "flock", .help = "--flock", FLAG(pt.flock, 1) },

@@ -99,6 +99,7 @@ int opt_level(const char *name, enum log_level *level);
 
 /* Setters, options_set.c.  "Field" is the row's @at. */
 int set_flag(struct opt_ctx *x, const struct opt_row *row, const char *val);
+int set_constant(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_choice(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_number(struct opt_ctx *x, const struct opt_row *row, const char *val);
 int set_string(struct opt_ctx *x, const struct opt_row *row, const char *val);

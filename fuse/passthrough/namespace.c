@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
+#include "fuse/request.h"
 
 /* What a new name is made of; for pt_run_as_caller(). */
 struct make_args {
@@ -38,6 +39,25 @@ static int make_dir(void *arg)
     return mkdirat(a->dir_fd, a->name, a->mode) < 0 ? -errno : 0;
 }
 
+/* A file that can not have its label must not stay without. */
+static int label(fuse_req_t req, int dir_fd, const char *name,
+                 const struct pt_entry *ent)
+{
+    struct pt_fs *fs = pt_fs_of(req);
+    struct pt_node *n;
+    int ret = pt_node_pin(fs, ent->e.ino, &n);
+
+    if (ret == 0) {
+        ret = pt_set_labels(fs, n->fd);
+        if (ret < 0)
+            unlinkat(dir_fd, name, S_ISDIR(n->type) ? AT_REMOVEDIR : 0);
+        pt_node_put(&fs->nodes, n);
+    }
+    if (ret < 0)
+        pt_node_forget(&fs->nodes, ent->e.ino, 1);
+    return ret;
+}
+
 /* SYMLINK, MKNOD, MKDIR: make it as the caller, look it up as ourselves. */
 static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
                  struct make_args *a)
@@ -56,6 +76,8 @@ static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
     ret = pt_run_as_caller(req, true, fn, a);
     if (ret == 0)
         ret = pt_lookup(fs, dir, a->name, &ent);
+    if (ret == 0 && request_ext(request_current())->n_secctx)
+        ret = label(req, dir->fd, a->name, &ent);
     pt_node_put(&fs->nodes, dir);
     if (ret < 0)
         fuse_reply_err(req, -ret);

@@ -197,6 +197,18 @@ fail_lookup:
     return ret;
 }
 
+/* The name goes again, unless it means another file by now. */
+static void unmake(int dir_fd, const char *name, int fd)
+{
+    struct stat made, now;
+    struct pt_key key;
+
+    if (name && pt_fstat(fd, &made) == 0 &&
+        pt_statx(dir_fd, name, &now, &key) == 0 && now.st_ino == made.st_ino &&
+        now.st_dev == made.st_dev)
+        unlinkat(dir_fd, name, 0);
+}
+
 /* Make or open the file and count its lookup.  Return: descriptor, -errno. */
 static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
                   bool excl, struct pt_entry *ent)
@@ -210,6 +222,11 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
         return open_existing(req, dir, a, ent);
     if (fd < 0)
         return fd;
+    ret = pt_set_labels(fs, fd);
+    if (ret < 0) {
+        unmake(a->fd, a->name, fd);
+        return ret;
+    }
     /* By the descriptor, not by the name: that may mean another file now. */
     path_fd = openat(fs->proc_fd, pt_proc_name(fd).s, O_PATH | O_CLOEXEC);
     if (path_fd < 0)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/proto.h"
+#include "virtiofsd/base/log.h"
 
 /*
  * What we want of what the guest's kernel can do.  Not wanted on purpose:
@@ -36,6 +39,37 @@ static unsigned int wanted(const struct pt_opts *o)
     return want;
 }
 
+/* Whoever obeys ACLs leaves the umask to the file system, where a directory's
+ * default ACL replaces it, and says when one takes a set-group-id bit away. */
+#define ACL_FLAGS (FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT)
+
+static bool is_had(enum pt_want wish, uint64_t flags, uint64_t offered)
+{
+    return wish != PT_NEVER && (offered & flags) == flags;
+}
+
+static int check_wish(enum pt_want wish, uint64_t flags, uint64_t offered,
+                      const char *option)
+{
+    if (wish == PT_NEVER || is_had(wish, flags, offered))
+        return 0;
+    log_limited(wish == PT_ALWAYS ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
+                "fuse: INIT: the guest does not offer what %s takes%s", option,
+                wish == PT_ALWAYS ? ": refused" : "; going on without");
+    return wish == PT_ALWAYS ? -EPROTO : 0;
+}
+
+int pt_check_offer(const struct pt_fs *fs, uint64_t offered)
+{
+    const struct pt_opts *o = &fs->opts;
+    int ret = check_wish(o->posix_acl, ACL_FLAGS, offered, "--posix-acl");
+
+    if (ret == 0)
+        ret = check_wish(o->security_label, FUSE_SECURITY_CTX, offered,
+                         "--security-label");
+    return ret;
+}
+
 uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered)
 {
     const struct pt_opts *o = &fs->opts;
@@ -57,6 +91,10 @@ uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered)
         want |= FUSE_SETXATTR_EXT;
     if (o->killpriv_v2)
         want |= FUSE_HANDLE_KILLPRIV_V2;
+    if (is_had(o->posix_acl, ACL_FLAGS, offered))
+        want |= ACL_FLAGS;
+    if (o->security_label != PT_NEVER)
+        want |= FUSE_SECURITY_CTX;
     want |= PROTO_CREATE_SUPP_GROUP;
     return want & offered;
 }

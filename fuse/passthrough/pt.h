@@ -43,6 +43,8 @@ struct pt_opts {
     bool preserve_noatime; /* else O_NOATIME is stripped */
     bool readdirplus;
     bool announce_submounts;
+    enum pt_want posix_acl;      /* implies xattr */
+    enum pt_want security_label; /* implies xattr */
     bool killpriv_v2; /* clear set-id bits here, where the guest offers it */
     bool allow_mmap;  /* shared mappings of what is not cached */
     bool inode_flags; /* FS_IOC_GETFLAGS and its like */
@@ -96,6 +98,13 @@ void pt_fs_destroy(struct pt_fs *fs);
  * @offered: by the guest.
  */
 uint64_t pt_agree(const struct pt_fs *fs, uint64_t offered);
+
+/**
+ * pt_check_offer() - does the guest have what the options insist on?
+ * Tells in the log what is missing.
+ * Return: 0, or -EPROTO: its INIT is to be refused.
+ */
+int pt_check_offer(const struct pt_fs *fs, uint64_t offered);
 
 /* All INIT flags of the life that begins, libfuse's too.
  * Context: as pt_fs_reset(). */

@@ -158,6 +158,27 @@ void pt_forget(struct pt_fs *fs, uint64_t id, uint64_t count);
  * Return: true when answered. */
 bool pt_export_lookup(fuse_req_t req, fuse_ino_t ino, const char *name);
 
+/* xattr.c */
+
+/**
+ * pt_set_labels() - the security contexts which the request brings.
+ * @fd: of the file just made; O_PATH will do.
+ * Return: 0, also when it brings none; -errno: the file has to go again.
+ */
+int pt_set_labels(const struct pt_fs *fs, int fd);
+
+/* acl.c */
+
+bool pt_is_acl(const char *name);
+
+/**
+ * pt_acl_translate() - an ACL's ids between guest and host, in place.
+ * @value: of the attribute; @size bytes.
+ * Return: 0; -EPERM: a forbidden id; -EINVAL, -EOPNOTSUPP: no ACL.
+ */
+int pt_acl_translate(const struct pt_fs *fs, void *value, size_t size,
+                     bool to_host);
+
 /* creds.c */
 
 /**

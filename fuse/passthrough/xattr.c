@@ -18,6 +18,7 @@
 
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/request.h"
+#include "virtiofsd/base/log.h"
 
 #ifndef XATTR_SIZE_MAX
 #define XATTR_SIZE_MAX 65536 /* the kernel's, for a value and for a list */
@@ -36,14 +37,17 @@ static int enter_proc(const struct pt_fs *fs)
 }
 
 /*
- * ACLs are not offered (FUSE_POSIX_ACL), so the guest's kernel would store
- * them without obeying them: a host that does obey would then see rights the
- * guest never enforced.
+ * Without FUSE_POSIX_ACL the guest's kernel would store ACLs without obeying
+ * them: a host that does obey would then see rights the guest never enforced.
+ * With it, the host obeys too, and new files inherit there: under another
+ * name an ACL would be none.
  */
-static bool is_refused(const char *name)
+static bool is_refused(const struct pt_fs *fs, const char *guest,
+                       const char *host)
 {
-    return !strcmp(name, "system.posix_acl_access") ||
-           !strcmp(name, "system.posix_acl_default");
+    if (!pt_is_acl(guest) && !pt_is_acl(host))
+        return false;
+    return !(fs->agreed & FUSE_POSIX_ACL) || strcmp(guest, host) != 0;
 }
 
 /* A name on the host, in @room unless it is the guest's own. */
@@ -60,11 +64,11 @@ static int find_host_name(const struct pt_fs *fs, const char *name,
     int ret = 0;
 
     host->s = name;
-    if (is_refused(name))
+    if (is_refused(fs, name, name))
         return -EOPNOTSUPP;
     if (fs->opts.xattrmap.n > 0)
         ret = xattrmap_to_host(&fs->opts.xattrmap, name, host->room, &host->s);
-    return ret == 0 && is_refused(host->s) ? -EOPNOTSUPP : ret;
+    return ret == 0 && is_refused(fs, name, host->s) ? -EOPNOTSUPP : ret;
 }
 
 void pt_caps_init(struct pt_fs *fs)
@@ -128,6 +132,42 @@ static bool refuse_all(fuse_req_t req)
     return true;
 }
 
+/*
+ * The caller's ACL takes the set-group-id bit away when it is not in the
+ * file's group.  The host's kernel sees to it for a thread without CAP_FSETID,
+ * unless the group is ours.
+ */
+static int drop_set_gid(const struct pt_fs *fs, const struct pt_node *n)
+{
+    struct stat st;
+    int ret = pt_fstat(n->fd, &st);
+
+    if (ret == 0 && (st.st_mode & S_ISGID) &&
+        fchmodat(fs->proc_fd, pt_proc_name(n->fd).s, st.st_mode & 05777, 0) < 0)
+        ret = -errno;
+    return ret;
+}
+
+static int set_acl(const struct pt_fs *fs, const struct pt_node *n,
+                   const char *name, const char *value, size_t size, int flags)
+{
+    struct request *r = request_current();
+    bool kill = request_ext(r)->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+    void *copy = request_scratch(r, size ? size : 1);
+    int ret;
+
+    if (!copy)
+        return -E2BIG;
+    memcpy(copy, value, size);
+    ret = pt_acl_translate(fs, copy, size, true);
+    if (ret == 0)
+        ret = pt_keep_set_ids(!kill);
+    if (ret == 0 &&
+        setxattr(pt_proc_name(n->fd).s, name, copy, size, flags) < 0)
+        ret = -errno;
+    return ret == 0 && kill ? drop_set_gid(fs, n) : ret;
+}
+
 void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
                     const char *value, size_t size, int flags)
 {
@@ -146,9 +186,10 @@ void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
     n = begin(req, ino);
     if (!n)
         return;
-    err = setxattr(pt_proc_name(n->fd).s, host.s, value, size, flags) < 0
-              ? errno
-              : 0;
+    if (pt_is_acl(host.s))
+        err = -set_acl(pt_fs_of(req), n, host.s, value, size, flags);
+    else if (setxattr(pt_proc_name(n->fd).s, host.s, value, size, flags) < 0)
+        err = errno;
     end(req, n);
     fuse_reply_err(req, err);
 }
@@ -213,6 +254,8 @@ void pt_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
     if (buf) {
         len = getxattr(pt_proc_name(n->fd).s, host.s, buf, room);
         err = len < 0 ? errno : 0;
+        if (len > 0 && room && pt_is_acl(host.s))
+            err = -pt_acl_translate(pt_fs_of(req), buf, (size_t)len, false);
     } else {
         len = 0;
         err = ENOMEM;
@@ -227,11 +270,11 @@ static const char *guest_name(const struct pt_fs *fs, const char *host)
 {
     const char *name = host;
 
-    if (is_refused(host))
+    if (is_refused(fs, host, host))
         return NULL;
     if (fs->opts.xattrmap.n > 0)
         name = xattrmap_to_guest(&fs->opts.xattrmap, host);
-    return name && is_refused(name) ? NULL : name;
+    return name && is_refused(fs, name, host) ? NULL : name;
 }
 
 /* In place: no name grows.  Return: bytes of the list which remain. */
@@ -282,4 +325,26 @@ void pt_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
             err = ERANGE;
     }
     reply_value(req, buf, len, err, size);
+}
+
+int pt_set_labels(const struct pt_fs *fs, int fd)
+{
+    const struct request_ext *x = request_ext(request_current());
+    int ret = x->n_secctx ? enter_proc(fs) : 0;
+
+    for (uint32_t i = 0; ret == 0 && i < x->n_secctx; i++) {
+        const char *name = x->secctx[i].name;
+        struct host_name host;
+
+        ret = find_host_name(fs, name, &host);
+        if (ret == 0 && setxattr(pt_proc_name(fd).s, host.s, x->secctx[i].value,
+                                 x->secctx[i].bytes, 0) < 0)
+            ret = -errno;
+        if (ret < 0)
+            log_limited(LOG_LEVEL_WARN,
+                        "fuse: a new file's %.64s: %s; the man page says under "
+                        "--security-label what it takes",
+                        name, strerror(-ret));
+    }
+    return ret;
 }

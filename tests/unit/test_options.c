@@ -30,7 +30,9 @@ static const struct {
       "needs a value; give --inode-file-handles=" },
     { BASE "--inode-file-handles never",
       "--inode-file-handles: needs a value" },
-    { BASE "--posix-acl never", "--posix-acl=always: not supported" },
+    { BASE "--posix-acl never", "never: unexpected word" },
+    { BASE "--security-label=yes", "use never, auto or always" },
+    { BASE "--posix-acl --xattrmap=:map::user.v.:", ":ok:all:system.posix" },
     { "--shared-dir= --fd 3", "--shared-dir: the value is empty" },
     { BASE "--cache=sometimes", "--cache=sometimes: unknown value; use auto" },
     { BASE "--sandbox=jail", "use namespace, chroot or none" },
@@ -140,12 +142,9 @@ static size_t check_later_rows(const char *prefix, const struct opt_row *rows,
 
 static void work_of_a_later_version_is_refused_by_name(void)
 {
-    CHECK_EQ(check_later_rows("--", options_long, options_long_n), 5,
-             "posix-acl 2, handles, label 2");
-    CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 2,
-             "posix_acl, security_label");
-    check_refused(BASE "--posix-acl", "leave it out or use never");
-    check_refused(BASE "--security-label", "leave it out or use never");
+    CHECK_EQ(check_later_rows("--", options_long, options_long_n), 1,
+             "handles");
+    CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 0, "");
 }
 
 /* --- what is taken ------------------------------------------------------- */
@@ -192,6 +191,39 @@ static void flags_set_their_field_and_no_other(void)
     CHECK(!r.o.pt.announce_submounts && !r.o.pt.readdirplus, "");
     CHECK(!r.o.pt.xattr && !r.o.syslog, "not asked for");
     run_free(&r);
+}
+
+static void a_wish_is_given_in_either_dialect(void)
+{
+    static const struct {
+        const char *line;
+        enum pt_want acl, label;
+    } rows[] = {
+        { BASE, PT_NEVER, PT_NEVER },
+        { BASE "--posix-acl", PT_ALWAYS, PT_NEVER },
+        { BASE "--posix-acl=auto", PT_AUTO, PT_NEVER },
+        { BASE "--security-label --no-killpriv-v2", PT_NEVER, PT_ALWAYS },
+        { BASE "--security-label=auto", PT_NEVER, PT_AUTO },
+        { BASE "-o posix_acl,security_label", PT_ALWAYS, PT_ALWAYS },
+        { BASE "-o posix_acl,security_label,no_posix_acl,no_security_label",
+          PT_NEVER, PT_NEVER },
+        { BASE "--posix-acl=always --xattrmap=:ok:all:system.posix_acl_:"
+               "system.posix_acl_::map::user.v.:",
+          PT_ALWAYS, PT_NEVER },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct run r;
+
+        parse(&r, rows[i].line);
+        CHECK_EQ(r.result, OPTIONS_RUN, r.err);
+        CHECK_EQ(r.o.pt.posix_acl, rows[i].acl, rows[i].line);
+        CHECK_EQ(r.o.pt.security_label, rows[i].label, rows[i].line);
+        if (rows[i].acl || rows[i].label)
+            CHECK(r.o.pt.xattr, "implied");
+        CHECK_EQ(r.o.pt.killpriv_v2, !strstr(rows[i].line, "no-kill"), "");
+        run_free(&r);
+    }
 }
 
 static void the_o_list_takes_both_dialects(void)
@@ -445,6 +477,7 @@ TAP_MAIN(TEST(bad_lines_are_refused_in_one_line),
          TEST(work_of_a_later_version_is_refused_by_name),
          TEST(the_defaults_are_the_peers),
          TEST(flags_set_their_field_and_no_other),
+         TEST(a_wish_is_given_in_either_dialect),
          TEST(the_o_list_takes_both_dialects), TEST(each_timeout_has_its_field),
          TEST(writing_back_needs_a_cache), TEST(values_come_joined_or_apart),
          TEST(the_old_socket_name_works_with_a_warning),

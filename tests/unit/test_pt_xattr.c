@@ -114,6 +114,29 @@ static void acls_of_the_host_are_not_listed(void)
     mock_stop(&m);
 }
 
+/* The options refuse such a map; here it is, all the same. */
+static void an_acl_by_another_name_is_none(void)
+{
+    struct pt_opts opts = mock_opts();
+    char err[256];
+
+    opts.posix_acl = PT_ALWAYS;
+    CHECK_EQ(xattrmap_parse(&opts.xattrmap, ":map::user.v.:", err, sizeof(err)),
+             0, err);
+    if (!start(&opts))
+        return;
+    CHECK_EQ(setxattr_of(ROOT, "system.posix_acl_access", "x"), -EOPNOTSUPP,
+             "");
+    CHECK_EQ(getxattr_of(ROOT, "system.posix_acl_access", 9), -EOPNOTSUPP, "");
+    mock_stop(&m);
+    opts.xattrmap.n = 0;
+    if (!start(&opts))
+        return;
+    CHECK_EQ(setxattr_of(ROOT, "system.posix_acl_access", "x"), -EINVAL,
+             "no ACL, but the name is right");
+    mock_stop(&m);
+}
+
 static void without_xattr_nothing_is_known_of_them(void)
 {
     struct fuse_getxattr_in ls = { 0 };
@@ -135,4 +158,5 @@ static void without_xattr_nothing_is_known_of_them(void)
 
 TAP_MAIN(TEST(without_xattr_nothing_is_known_of_them),
          TEST(attributes_by_name_are_kept),
+         TEST(an_acl_by_another_name_is_none),
          TEST(acls_of_the_host_are_not_listed))
