@@ -2,9 +2,11 @@
 /* What is done with open files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
+#include "fuse/proto.h"
 #include "fuse/request.h"
 
 /* Pin the file behind @fi, or answer EBADF: then @req is gone. */
@@ -50,6 +52,19 @@ static int before_change(const struct pt_fs *fs, int fd)
     return ret < 0 ? ret : pt_drop_caps(fs, fd);
 }
 
+/*
+ * The host appends, in one step with whoever else does, where the guest says
+ * so for this WRITE.  Not pages from its cache (their place is known), nor
+ * where the guest alone knows where the end is.
+ */
+static int write_flags(const struct pt_fs *fs, const struct fuse_file_info *fi)
+{
+    if (!(fi->flags & O_APPEND) || fi->writepage ||
+        (fs->agreed & FUSE_WRITEBACK_CACHE))
+        return 0;
+    return RWF_APPEND;
+}
+
 /* Only the buffers' size counts here: the bytes are still in guest memory. */
 void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
                      off_t off, struct fuse_file_info *fi)
@@ -69,7 +84,8 @@ void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
     if (likely(put == 0))
         put = pt_drop_caps(fs, h->fd);
     if (likely(put == 0))
-        put = request_write_file(r, h->fd, fuse_buf_size(bufs), off, 0);
+        put = request_write_file(r, h->fd, fuse_buf_size(bufs), off,
+                                 write_flags(fs, fi));
     pt_handle_put(&fs->handles, h);
     if (put < 0)
         fuse_reply_err(req, (int)-put);
@@ -120,7 +136,14 @@ void pt_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
     fuse_reply_err(req, err);
 }
 
-/* The descriptor's position moves, but nothing here reads by it. */
+/*
+ * The descriptor's position moves, but nothing here reads by it.
+ *
+ * A guest with FUSE_WRITEBACK_CACHE asks without telling first what it has
+ * yet to write, and would take new data for a hole: a copy that skips holes
+ * would lose it.  ENOSYS makes it answer for itself, from then on: a file is
+ * all data.
+ */
 void pt_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
                  struct fuse_file_info *fi)
 {
@@ -132,6 +155,11 @@ void pt_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
     (void)ino;
     if (!h)
         return;
+    if (fs->agreed & FUSE_WRITEBACK_CACHE) {
+        pt_handle_put(&fs->handles, h);
+        fuse_reply_err(req, ENOSYS);
+        return;
+    }
     at = lseek(h->fd, off, whence);
     err = at < 0 ? errno : 0;
     pt_handle_put(&fs->handles, h);

@@ -10,9 +10,11 @@
 #include "virtiofsd/base/fd.h"
 
 /* What the guest may ask of open(2).  All else is either handled by its own
- * kernel or would change what we open (O_PATH, O_TMPFILE, O_NOFOLLOW ...). */
+ * kernel or would change what we open (O_PATH, O_TMPFILE, O_NOFOLLOW ...).
+ * O_APPEND comes with each WRITE: it can be taken off a descriptor, and pages
+ * of a mapping are written at their place through whatever handle there is. */
 #define GUEST_FLAGS                                                            \
-    (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
+    (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME)
 
 int pt_host_flags(const struct pt_fs *fs, int flags)
 {
@@ -22,11 +24,9 @@ int pt_host_flags(const struct pt_fs *fs, int flags)
     if (!fs->opts.preserve_noatime)
         flags &= ~O_NOATIME;
     if (fs->agreed & FUSE_WRITEBACK_CACHE) {
-        /* The guest's page cache reads what it fills up to a page, and
-         * knows better than O_APPEND where its data goes. */
+        /* The guest's page cache reads what it fills up to a page. */
         if ((flags & O_ACCMODE) == O_WRONLY)
             flags = (flags & ~O_ACCMODE) | O_RDWR;
-        flags &= ~O_APPEND;
         /* Its pages are written through any handle of the file, and the last
          * one ends where the file does: no length for O_DIRECT. */
         flags &= ~O_DIRECT;

@@ -295,19 +295,55 @@ VM_TEST(create_takes_existing_files_and_refuses_the_rest, NULL)
           "in a node that is none");
 }
 
+/* Return: bytes written, or -errno. */
+static int write_with(struct guest_queue *q, uint64_t node, uint64_t fh,
+                      uint32_t flags, uint32_t write_flags, uint64_t off,
+                      const char *text)
+{
+    struct fuse_write_in in = { .fh = fh,
+                                .offset = off,
+                                .flags = flags,
+                                .write_flags = write_flags,
+                                .size = (uint32_t)strlen(text) };
+    struct fuse_write_out out = { 0 };
+    struct fm m;
+    int ret;
+
+    fm_init(&m, FUSE_WRITE, node);
+    fm_add(&m, &in, sizeof(in));
+    fm_add(&m, text, in.size);
+    m.room = sizeof(out);
+    ret = fm_call(q, &m);
+    if (ret < 0)
+        return ret;
+    memcpy(&out, m.out, sizeof(out));
+    return (int)out.size;
+}
+
+/* An open says it too, but what counts comes with each WRITE. */
 VM_TEST(append_goes_to_the_end, NULL)
 {
     struct fuse_entry_out e;
     struct fuse_open_out f;
     char got[8];
-    uint32_t n;
 
     host_write(vm, "f", "abc", 3);
     CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
     CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_WRONLY | O_APPEND, &f), 0, "");
-    CHECK_EQ(fc_write(q, e.nodeid, f.fh, 3, "def", 3, &n), 0, "");
-    CHECK_EQ(host_read(vm, "f", got, 8), 6, "");
+    CHECK_EQ(write_with(q, e.nodeid, f.fh, O_APPEND, 0, 0, "def"), 3, "");
+    CHECK_EQ(host_read(vm, "f", got, 8), 6, "not at 0");
     CHECK_MEM(got, "abcdef", 6, "");
+    host_write(vm, "f", "a", 1);
+    CHECK_EQ(write_with(q, e.nodeid, f.fh, O_APPEND, 0, 6, "xyz"), 3, "");
+    CHECK_EQ(host_read(vm, "f", got, 8), 4, "at the host's end");
+    CHECK_MEM(got, "axyz", 4, "");
+    /* The flag was taken off the descriptor. */
+    CHECK_EQ(write_with(q, e.nodeid, f.fh, 0, 0, 1, "BC"), 2, "");
+    /* A page of a mapping has its place. */
+    CHECK_EQ(write_with(q, e.nodeid, f.fh, O_APPEND, FUSE_WRITE_CACHE, 3, "D"),
+             1, "");
+    CHECK_EQ(host_read(vm, "f", got, 8), 4, "");
+    CHECK_MEM(got, "aBCD", 4, "");
 }
 
 TAP_MAIN(TEST(small_writes_and_reads_are_exact),

@@ -132,6 +132,27 @@ VM_TEST(writeback_opens_for_reading_too, ARGS("--writeback"))
     CHECK_MEM(got, "Text", 4, "");
 }
 
+/* What a guest has yet to write is no hole: it must not ask us. */
+VM_TEST(writeback_tells_nothing_of_holes, ARGS("--writeback"))
+{
+    struct fuse_lseek_in s = { .whence = SEEK_DATA };
+    struct fuse_entry_out e;
+    struct fuse_open_out f;
+    struct fm m;
+
+    CHECK(agreed(vm) & FUSE_WRITEBACK_CACHE, "agreed");
+    host_write(vm, "f", "text", 4);
+    CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &f), 0, "");
+    s.fh = f.fh;
+    fm_init(&m, FUSE_LSEEK, e.nodeid);
+    fm_add(&m, &s, sizeof(s));
+    m.room = sizeof(struct fuse_lseek_out);
+    CHECK_EQ(fm_call(q, &m), -ENOSYS, "");
+    s.fh = f.fh + 1;
+    CHECK_EQ(fm_call(q, &m), -EBADF, "a handle that is none");
+}
+
 /* Does a role have a file open with this flag? */
 static bool open_with(const struct vm *vm, unsigned int flag)
 {
@@ -366,6 +387,7 @@ TAP_MAIN(TEST(a_guest_that_uses_up_the_descriptors_gets_an_error),
          TEST(cache_modes_set_timeouts_and_open_flags),
          TEST(readdirplus_can_be_turned_off),
          TEST(writeback_opens_for_reading_too),
+         TEST(writeback_tells_nothing_of_holes),
          TEST(direct_io_reaches_the_host_when_allowed),
          TEST(direct_io_does_not_reach_the_host_by_default),
          TEST(submounts_are_announced),

@@ -195,6 +195,32 @@ static void of_a_removed_file(void)
          mremap(p, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0);
 }
 
+/* Pages go to their place, through whatever descriptor. */
+static void of_an_append_descriptor(void)
+{
+    int fd = pages("f", 2), app;
+    struct stat st;
+    char buf[16];
+    char *p;
+
+    need(close(fd) == 0, "close");
+    app = open("f", O_RDWR | O_APPEND);
+    p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, app, 0);
+    if (see("mmap", p == MAP_FAILED ? -1 : 0) < 0)
+        return;
+    memcpy(p, "mapped", 6);
+    want(0, "msync", msync(p, 2 * PAGE, MS_SYNC));
+    need(fstat(app, &st) == 0, "stat");
+    eq("size", st.st_size, 2 * PAGE);
+    munmap(p, 2 * PAGE);
+    close(app);
+    fd = open("f", O_RDONLY);
+    need(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0, "fadvise");
+    bytes("in its place", buf, pread(fd, buf, 6, 0), "mapped");
+    need(fstat(fd, &st) == 0, "stat");
+    eq("size then", st.st_size, 2 * PAGE);
+}
+
 /* A page that a read brings in while its file is mapped elsewhere. */
 static void beside_read_and_write(void)
 {
@@ -227,4 +253,4 @@ static void beside_read_and_write(void)
 
 AREA(map, CASE(shared), CASE(between_processes), CASE(private),
      CASE(protections), CASE(past_the_end), CASE(of_a_removed_file),
-     CASE(beside_read_and_write));
+     CASE(of_an_append_descriptor), CASE(beside_read_and_write));
