@@ -19,8 +19,8 @@
 
 #define CAP_BIT(cap) (UINT64_C(1) << (cap))
 
-/* What it takes to act for any guest user on a file system.  Not
- * DAC_READ_SEARCH: open_by_handle_at() with it reaches outside the share. */
+/* What it takes to act for any guest user on a file system.  DAC_READ_SEARCH
+ * only with file handles: open_by_handle_at() reaches outside the share. */
 static const unsigned int fuse_caps[] = {
     CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,
     CAP_SETGID, CAP_SETUID,       CAP_MKNOD,  CAP_SETFCAP,
@@ -80,6 +80,8 @@ static uint64_t wanted_caps(const struct sandbox_opts *opts)
 
     for (size_t i = 0; i < ARRAY_SIZE(fuse_caps); i++)
         want |= CAP_BIT(fuse_caps[i]);
+    if (opts->file_handles)
+        want |= CAP_BIT(CAP_DAC_READ_SEARCH);
     while (next_modcap(&spec, &add, &cap, name, sizeof(name)) > 0) {
         if (add)
             want |= CAP_BIT(cap);

@@ -20,8 +20,9 @@ int caps_check_modcaps(const char *spec, char *err, size_t errlen);
  * caps_enter() - keep a role's capabilities and give up all others.
  * @dir_fd: supervisor: directory it must be able to write to at exit, or -1.
  *
- * fuse keeps what acting for guest users takes (the table in caps.c), as
- * changed by --modcaps; the others keep none.  A capability which we do not
+ * fuse keeps what acting for guest users takes (the table in caps.c) and, with
+ * file handles, CAP_DAC_READ_SEARCH, as changed by --modcaps; the others keep
+ * none.  A capability which we do not
  * have to begin with is no error: an ordinary user has none.  The bounding
  * set is cut where CAP_SETPCAP allows, the supplementary groups are dropped
  * where CAP_SETGID allows.

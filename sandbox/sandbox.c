@@ -87,5 +87,5 @@ int sandbox_enter(enum sandbox_role role, const struct sandbox_opts *opts,
      * this: its /proc/self/fd would belong to root, and be closed to it. */
     if (role == SANDBOX_ROLE_VHOST)
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    return seccomp_enter(role, opts->seccomp, files->log_fd);
+    return seccomp_enter(role, opts, files->log_fd);
 }

@@ -44,7 +44,8 @@ struct sandbox_opts {
     enum sandbox_mode mode;
     enum seccomp_mode seccomp;
     char modcaps[SANDBOX_MODCAPS_MAX]; /* "+dac_read_search:-mknod" or "" */
-    uint32_t n_uid, n_gid;             /* 0: the default mapping */
+    bool file_handles;     /* the fuse role may open files by their handles */
+    uint32_t n_uid, n_gid; /* 0: the default mapping */
     struct sandbox_idmap uid[SANDBOX_MAX_IDMAPS];
     struct sandbox_idmap gid[SANDBOX_MAX_IDMAPS];
 };

@@ -233,12 +233,15 @@ static const struct sc_table *table_of(enum sandbox_role role)
     return &sc_table_common;
 }
 
-static int fill(scmp_filter_ctx ctx, enum sandbox_role role)
+static int fill(scmp_filter_ctx ctx, enum sandbox_role role,
+                const struct sandbox_opts *opts)
 {
     int ret = add_table(ctx, &sc_table_common);
 
     if (ret == 0)
         ret = add_table(ctx, table_of(role));
+    if (ret == 0 && role == SANDBOX_ROLE_FUSE && opts->file_handles)
+        ret = add_table(ctx, &sc_table_fuse_handles);
 #ifdef SANITIZER_FILTER
     if (ret == 0)
         ret = add_table(ctx, &sanitizer_table);
@@ -246,8 +249,10 @@ static int fill(scmp_filter_ctx ctx, enum sandbox_role role)
     return ret;
 }
 
-int seccomp_enter(enum sandbox_role role, enum seccomp_mode mode, int log_fd)
+int seccomp_enter(enum sandbox_role role, const struct sandbox_opts *opts,
+                  int log_fd)
 {
+    enum seccomp_mode mode = opts->seccomp;
     uint32_t action = mode == SECCOMP_LOG ? SCMP_ACT_LOG : SCMP_ACT_TRAP;
     scmp_filter_ctx ctx;
     int ret;
@@ -267,7 +272,7 @@ int seccomp_enter(enum sandbox_role role, enum seccomp_mode mode, int log_fd)
     /* A tree over the numbers: a request makes a handful of calls, each of
      * which would else be compared with half of the table. */
     seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    ret = fill(ctx, role);
+    ret = fill(ctx, role, opts);
     if (ret == 0)
         ret = seccomp_load(ctx);
     seccomp_release(ctx);

@@ -50,6 +50,7 @@ extern const struct sc_table sc_table_common; /* part of each of the others */
 extern const struct sc_table sc_table_supervisor;
 extern const struct sc_table sc_table_vhost;
 extern const struct sc_table sc_table_fuse;
+extern const struct sc_table sc_table_fuse_handles; /* beside it, if wanted */
 
 /* clang-format off */
 #define SC_IS_EQ(n, v)      { .test = SC_EQ, .arg = (n), .value = (v) }
@@ -66,12 +67,14 @@ extern const struct sc_table sc_table_fuse;
 
 /**
  * seccomp_enter() - load a role's filter.
+ * @opts:   the mode, and whether files are opened by handles.
  * @log_fd: SECCOMP_KILL: where the refused call is named, from a signal
  *          handler; framed as log.h has it for a pipe, but for the supervisor,
  *          whose @log_fd is stderr.  Kept.
  * Context: last step of the sandbox: what it needed is refused from here on.
  * Return: 0 or -errno; told in the log.
  */
-int seccomp_enter(enum sandbox_role role, enum seccomp_mode mode, int log_fd);
+int seccomp_enter(enum sandbox_role role, const struct sandbox_opts *opts,
+                  int log_fd);
 
 #endif

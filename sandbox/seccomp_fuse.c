@@ -99,3 +99,12 @@ static const struct sc_rule rules[] = {
 /* clang-format on */
 
 const struct sc_table sc_table_fuse = { rules, ARRAY_SIZE(rules) };
+
+/* With file handles only.  Handles are made by the kernel and kept by us: no
+ * guest can name one. */
+static const struct sc_rule handle_rules[] = {
+    SC_ALLOW("open_by_handle_at"),
+};
+
+const struct sc_table sc_table_fuse_handles = { handle_rules,
+                                                ARRAY_SIZE(handle_rules) };

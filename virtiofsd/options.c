@@ -160,6 +160,7 @@ static int check_whole(struct opt_ctx *x)
     struct options *o = x->opts;
 
     level_from_environment(x);
+    o->sandbox.file_handles = o->pt.file_handles != PT_HANDLES_NEVER;
     o->pt.readdirplus =
         x->readdirplus < 0 ? o->pt.cache != PT_CACHE_NEVER : x->readdirplus;
 
@@ -211,6 +212,7 @@ static void set_defaults(struct options *o)
     o->pt.entry_timeout_s = -1;
     o->pt.announce_submounts = true;
     o->pt.killpriv_v2 = true;
+    o->pt.file_handles = PT_HANDLES_PREFER;
     o->sandbox.mode = SANDBOX_NAMESPACE;
     o->sandbox.seccomp = SECCOMP_KILL;
 }

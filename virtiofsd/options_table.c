@@ -51,10 +51,10 @@ static const struct opt_choice wishes[] = {
 };
 
 static const struct opt_choice handle_modes[] = {
-    { "never",     0 },
-    { "prefer",    0, OPT_IGNORED },
-    { "fallback",  0, OPT_IGNORED },
-    { "mandatory", 0, OPT_LATER },
+    { "never",     PT_HANDLES_NEVER },
+    { "prefer",    PT_HANDLES_PREFER },
+    { "mandatory", PT_HANDLES_MANDATORY },
+    { "fallback",  PT_HANDLES_PREFER, OPT_DEPRECATED },
     { NULL }
 };
 
@@ -119,10 +119,9 @@ const struct opt_row options_long[] = {
     { "no-announce-submounts", .help = "show them as plain directories",
       FLAG(pt.announce_submounts, 0) },
     { "inode-file-handles", 0, TAKES_EQ,
-      .help = "refer to files by handles (never)",
-      .advice = "this version keeps descriptors open instead of handles; "
-                "use never to say so",
-      TOLD(handle_modes) },
+      .help = "know files by handles, not by fds (prefer)",
+      .advice = "this name of prefer will go away; use prefer",
+      CHOICE(pt.file_handles, handle_modes) },
     { "cache", 0, TAKES_VALUE, .help = "what the guest may cache (auto)",
       CHOICE(pt.cache, cache_modes) },
     { "timeout", 0, TAKES_VALUE, .metavar = "SECONDS",

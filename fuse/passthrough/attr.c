@@ -37,6 +37,23 @@ static void to_stat(const struct statx *sx, struct stat *st)
     st->st_ctim = to_timespec(&sx->stx_ctime);
 }
 
+/* Which file this is, as far as statx(2) tells. */
+static void to_key(const struct statx *sx, struct pt_key *key)
+{
+    uint64_t birth;
+
+    key->ino = sx->stx_ino;
+    key->dev = sx->stx_dev_major << 20 | sx->stx_dev_minor;
+    key->mnt_id = sx->stx_mask & STATX_MNT_ID ? (uint32_t)sx->stx_mnt_id : 0;
+    key->birth = 0;
+    if (sx->stx_mask & STATX_BTIME) {
+        birth = (uint64_t)sx->stx_btime.tv_sec * 1000000000u +
+                sx->stx_btime.tv_nsec;
+        birth *= 0x9e3779b97f4a7c15u;
+        key->birth = (uint32_t)(birth >> 32) | 1;
+    }
+}
+
 int pt_statx(int fd, const char *name, struct stat *st, struct pt_key *key)
 {
     struct statx sx;
@@ -44,12 +61,10 @@ int pt_statx(int fd, const char *name, struct stat *st, struct pt_key *key)
     if (statx(fd, name,
               AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
                   AT_STATX_SYNC_AS_STAT,
-              STATX_BASIC_STATS | STATX_MNT_ID, &sx) < 0)
+              STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &sx) < 0)
         return -errno;
     to_stat(&sx, st);
-    key->dev = st->st_dev;
-    key->ino = st->st_ino;
-    key->mnt_id = sx.stx_mask & STATX_MNT_ID ? sx.stx_mnt_id : 0;
+    to_key(&sx, key);
     return 0;
 }
 

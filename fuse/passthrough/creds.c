@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -164,6 +165,22 @@ static int enter(const struct pt_fs *fs, uid_t uid, gid_t gid,
         sw->uid = true;
     }
     return 0;
+}
+
+void pt_drop_capability(unsigned int cap)
+{
+    struct __user_cap_header_struct hdr = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    uint32_t bit = CAP_TO_MASK(cap);
+
+    if (syscall(SYS_capget, &hdr, data) < 0)
+        return;
+    data[CAP_TO_INDEX(cap)].effective &= ~bit;
+    data[CAP_TO_INDEX(cap)].permitted &= ~bit;
+    if (syscall(SYS_capset, &hdr, data) < 0)
+        log_warn("fuse: can not give a capability up: %s", strerror(errno));
 }
 
 int pt_run_as_caller(fuse_req_t req, bool raise, int (*fn)(void *), void *arg)

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/request.h"
 #include "virtiofsd/base/fd.h"
@@ -63,7 +64,8 @@ static bool is_deleted(struct pt_fs *fs, uint64_t id)
 
     if (!n)
         return true;
-    gone = pt_fstat(n->fd, &st) == 0 && st.st_nlink == 0;
+    /* One that is closed holds nothing on the host. */
+    gone = pt_node_is_open(n) && pt_fstat(n->fd, &st) == 0 && st.st_nlink == 0;
     pt_node_put(&fs->nodes, n);
     return gone;
 }

@@ -2,14 +2,30 @@
 /* The life of a share, and the small tools which every operation uses. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
+#include "virtiofsd/base/log.h"
+
+/* Descriptors left to ourselves, whatever the guest does: an eighth of all,
+ * within these bounds. */
+#define OWN_FDS_MIN 32
+#define OWN_FDS_MAX 512
+
+/* Nodes with handles that are open at a time, when the limit of descriptors
+ * would allow more: each holds a struct file, a dentry and an inode on the
+ * host, about 1.5 kB. */
+#define NODE_FDS_MAX 32768
+#define NODE_FDS_MIN 16
 
 static double mode_timeout_s(enum pt_cache cache)
 {
@@ -39,6 +55,80 @@ static uint32_t new_generation(uint32_t old)
         fresh = old + (uint32_t)time(NULL);
     /* 0 is what submounts have, see pt_entry_fill(). */
     return fresh && fresh != old ? fresh : old + 1 ? old + 1 : 1;
+}
+
+static int clamp(int n, int min, int max)
+{
+    return n < min ? min : MIN(n, max);
+}
+
+static void share_out_fds(struct pt_fs *fs)
+{
+    struct rlimit lim;
+    int all = INT_MAX, own;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < INT_MAX)
+        all = (int)lim.rlim_cur;
+    own = clamp(all / 8, OWN_FDS_MIN, OWN_FDS_MAX);
+    fs->nodes.fd_max = MAX(all - own, all / 2);
+    if (!fs->opts.node_fds)
+        fs->opts.node_fds =
+            (uint32_t)clamp(fs->nodes.fd_max / 2, NODE_FDS_MIN, NODE_FDS_MAX);
+}
+
+/* The share holds a reference to its own mount. */
+static int use_handles(struct pt_fs *fs, int root_fd, const struct pt_key *key,
+                       mode_t type)
+{
+    struct pt_fh fh;
+    uint32_t mnt_id;
+    int ret;
+
+    ret = pt_fh_get(root_fd, "", &fh, &mnt_id);
+    if (ret == 0 && mnt_id != key->mnt_id)
+        ret = -EOPNOTSUPP;
+    if (ret == 0)
+        ret = pt_mount_learn(&fs->nodes.mounts, mnt_id, root_fd, type,
+                             fs->proc_fd, &fh, true);
+    if (ret < 0)
+        return ret;
+    ret = pt_ring_init(&fs->nodes.ring, fs->opts.node_fds);
+    if (ret < 0)
+        pt_mount_put(&fs->nodes.mounts, mnt_id);
+    return ret;
+}
+
+/*
+ * File handles where they are wanted and can be had.  Where not, the
+ * capability is of no use to us, only to somebody who took us over.
+ */
+static int choose_handles(struct pt_fs *fs, int root_fd,
+                          const struct pt_key *key, mode_t type)
+{
+    int ret;
+
+    if (fs->opts.file_handles == PT_HANDLES_NEVER)
+        return 0;
+    ret = use_handles(fs, root_fd, key, type);
+    if (ret == 0) {
+        log_info("fuse: files are known by file handles, %u of them open at a "
+                 "time",
+                 fs->opts.node_fds);
+        return 0;
+    }
+    if (fs->opts.file_handles == PT_HANDLES_MANDATORY) {
+        log_err("fuse: --inode-file-handles=mandatory: no file handles here: "
+                "%s%s; use prefer",
+                strerror(-ret),
+                ret == -EPERM ? " (it takes root and CAP_DAC_READ_SEARCH)"
+                              : "");
+        return ret;
+    }
+    log_info("fuse: no file handles here: %s; each file that the guest knows "
+             "takes a descriptor",
+             strerror(-ret));
+    pt_drop_capability(CAP_DAC_READ_SEARCH);
+    return 0;
 }
 
 int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
@@ -73,6 +163,10 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     ret = pt_nodes_init(&fs->nodes, &key, st.st_mode, root_fd);
     if (ret < 0)
         goto fail_export;
+    share_out_fds(fs);
+    ret = choose_handles(fs, root_fd, &key, st.st_mode);
+    if (ret < 0)
+        goto fail_nodes;
     pt_table_init(&fs->handles, sizeof(struct pt_handle));
     fs->generation = new_generation(0);
     pt_locks_init(fs);
@@ -81,6 +175,8 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     *out = fs;
     return 0;
 
+fail_nodes:
+    pt_nodes_fini(&fs->nodes);
 fail_export:
     pt_export_fini(fs);
 fail_fs:
@@ -116,10 +212,19 @@ void pt_fs_destroy(struct pt_fs *fs)
 
 void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out)
 {
+    struct pt_node *n;
+    uint32_t idx = PT_ROOT_ID;
+
     out->nodes = pt_table_count(&fs->nodes.table);
     out->handles = pt_table_count(&fs->handles);
     out->lock_owners = pt_owners_count(&fs->locks.owners);
     out->lock_waits = pt_waits_count(&fs->locks.waits);
+    out->by_handle = fs->nodes.ring.n > 0;
+    out->open = 0;
+    while ((n = pt_table_next(&fs->nodes.table, &idx))) {
+        out->open += n->fd >= 0;
+        pt_node_put(&fs->nodes, n);
+    }
 }
 
 struct pt_proc_name pt_proc_name(int fd)
@@ -150,8 +255,17 @@ int pt_name_check(const char *name)
 
 int pt_node_pin(struct pt_fs *fs, uint64_t id, struct pt_node **n)
 {
+    int ret;
+
     *n = pt_node_get(&fs->nodes, id);
-    return *n ? 0 : -ESTALE;
+    if (!*n)
+        return -ESTALE;
+    if (likely(pt_node_is_open(*n)))
+        return 0;
+    ret = pt_node_open(&fs->nodes, *n);
+    if (ret < 0)
+        pt_node_put(&fs->nodes, *n);
+    return ret;
 }
 
 struct pt_node *pt_pin(fuse_req_t req, fuse_ino_t ino)
@@ -229,7 +343,7 @@ static int open_error(mode_t type)
     }
 }
 
-int pt_reopen(const struct pt_fs *fs, int fd, mode_t type, int flags)
+int pt_reopen(struct pt_fs *fs, int fd, mode_t type, int flags)
 {
     int ret = open_error(type);
 
@@ -243,5 +357,5 @@ int pt_reopen(const struct pt_fs *fs, int fd, mode_t type, int flags)
         ret = openat(fs->proc_fd, pt_proc_name(fd).s,
                      (flags & ~O_NOFOLLOW) | O_CLOEXEC);
     }
-    return ret < 0 ? -errno : ret;
+    return pt_fd_admit(&fs->nodes, ret < 0 ? -errno : ret);
 }

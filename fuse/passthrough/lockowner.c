@@ -200,8 +200,7 @@ static bool allows(int accmode, uint32_t type)
  * keeps the host from executing it.  Who may only write shall be able to lock
  * for reading later, by another file, where we may.
  */
-static int open_like(const struct pt_fs *fs, const struct pt_handle *h,
-                     int *accmode)
+static int open_like(struct pt_fs *fs, const struct pt_handle *h, int *accmode)
 {
     int fd;
 
@@ -234,7 +233,7 @@ static int widen_locked(struct pt_owner *o, int fd, int accmode)
     return 0;
 }
 
-static int open_locked(const struct pt_fs *fs, struct pt_owner *o,
+static int open_locked(struct pt_fs *fs, struct pt_owner *o,
                        const struct pt_handle *h, uint32_t type)
 {
     int fd, accmode, ret;

@@ -4,14 +4,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/request.h"
 
 /*
- * A known file costs one statx() when asked by name first, three calls
- * (openat, statx, close) when opened first; a new one costs three and two.
- * So guess from what this thread saw last: a find over a fresh tree meets new
- * files, a second git status known ones.
+ * Without file handles: a known file costs one statx() when asked by name
+ * first, three calls (openat, statx, close) when opened first; a new one costs
+ * three and two.  So guess from what this thread saw last: a find over a fresh
+ * tree meets new files, a second git status known ones.
+ *
+ * With them nothing is opened: one call for a known file, two for a new one.
  */
 #define GUESS_NEW 2
 #define GUESS_MAX 3
@@ -37,6 +40,81 @@ void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
     }
 }
 
+static bool by_handle(const struct pt_fs *fs)
+{
+    return fs->nodes.ring.n > 0;
+}
+
+/*
+ * Fifos, sockets and devices are opened by the guest without asking us, so
+ * nothing but the node would hold one that is deleted in use.  There are few.
+ */
+static bool may_be_closed(mode_t type)
+{
+    return S_ISREG(type) || S_ISDIR(type) || S_ISLNK(type);
+}
+
+/*
+ * A new file, known by its handle, without opening it.  statx(2) and handle
+ * may have seen two files of one name; where the time of birth is known that
+ * shows when the node is opened, else it takes one more look, after the
+ * handle (see prove() in nodefd.c).
+ * Return: 0 or -errno; then it has to be opened.
+ */
+static int insert_unopened(struct pt_fs *fs, const struct pt_node *parent,
+                           const char *name, struct stat *st,
+                           struct pt_key *key, uint64_t *id)
+{
+    struct pt_fh fh;
+    uint32_t mnt_id;
+    int ret;
+
+    if (!may_be_closed(st->st_mode))
+        return -EOPNOTSUPP;
+    ret = pt_fh_get(parent->fd, name, &fh, &mnt_id);
+    if (ret == 0 && !key->birth)
+        ret = pt_statx(parent->fd, name, st, key);
+    if (ret < 0)
+        return ret;
+    if (mnt_id != key->mnt_id || !pt_mount_get(&fs->nodes.mounts, mnt_id))
+        return -EOPNOTSUPP;
+    ret = pt_node_insert(&fs->nodes, key, st->st_mode, -1, &fh, id);
+    return MIN(ret, 0);
+}
+
+/* The handle of an open file, with a reference to its mount. */
+static int handle_of(struct pt_fs *fs, int fd, const struct pt_key *key,
+                     mode_t type, struct pt_fh *fh)
+{
+    uint32_t mnt_id;
+    int ret = pt_fh_get(fd, "", fh, &mnt_id);
+
+    if (ret == 0 && mnt_id != key->mnt_id)
+        ret = -EOPNOTSUPP;
+    if (ret < 0)
+        return ret;
+    return pt_mount_learn(&fs->nodes.mounts, mnt_id, fd, type, fs->proc_fd, fh,
+                          fs->opts.file_handles == PT_HANDLES_MANDATORY);
+}
+
+/* @fd is taken.  Return: as pt_node_insert(). */
+static int insert_fd(struct pt_fs *fs, int fd, const struct pt_key *key,
+                     mode_t type, uint64_t *id)
+{
+    struct pt_fh fh;
+    int ret;
+
+    if (!by_handle(fs) || !may_be_closed(type))
+        return pt_node_insert(&fs->nodes, key, type, fd, NULL, id);
+    ret = handle_of(fs, fd, key, type, &fh);
+    if (ret == 0)
+        return pt_node_insert(&fs->nodes, key, type, fd, &fh, id);
+    if (fs->opts.file_handles != PT_HANDLES_MANDATORY)
+        return pt_node_insert(&fs->nodes, key, type, fd, NULL, id);
+    close(fd);
+    return -EOPNOTSUPP;
+}
+
 int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
                  struct pt_entry *out)
 {
@@ -50,7 +128,7 @@ int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
         close(fd);
         return ret;
     }
-    ret = pt_node_insert(&fs->nodes, &key, st.st_mode, fd, &id);
+    ret = insert_fd(fs, fd, &key, st.st_mode, &id);
     if (ret < 0)
         return ret;
     if (ret == 0)
@@ -61,30 +139,70 @@ int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
     return 0;
 }
 
+/* Return: 1 when it is done, 0 when the file has to be opened, or -errno. */
+static int lookup_unopened(struct pt_fs *fs, struct pt_node *parent,
+                           const char *name, struct pt_entry *out)
+{
+    struct pt_key key;
+    struct stat st;
+    uint64_t id;
+    int ret = pt_statx(parent->fd, name, &st, &key);
+
+    if (ret < 0)
+        return ret;
+    id = pt_node_find(&fs->nodes, &key);
+    if (id)
+        guess = 0;
+    else if (!by_handle(fs) ||
+             insert_unopened(fs, parent, name, &st, &key, &id) < 0)
+        return 0;
+    pt_entry_fill(fs, &parent->key, &key, id, &st, out);
+    return 1;
+}
+
 int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
               struct pt_entry *out)
 {
-    int fd;
+    int fd, ret;
 
-    if (guess < GUESS_NEW) {
-        struct pt_key key;
-        struct stat st;
-        int ret = pt_statx(parent->fd, name, &st, &key);
-        uint64_t id;
-
-        if (ret < 0)
-            return ret;
-        id = pt_node_find(&fs->nodes, &key);
-        if (id) {
-            guess = 0;
-            pt_entry_fill(fs, &parent->key, &key, id, &st, out);
-            return 0;
-        }
+    if (by_handle(fs) || guess < GUESS_NEW) {
+        ret = lookup_unopened(fs, parent, name, out);
+        if (ret != 0)
+            return MIN(ret, 0);
     }
     fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    return pt_lookup_fd(fs, parent, fd, out);
+    fd = pt_fd_admit(&fs->nodes, fd < 0 ? -errno : fd);
+    return fd < 0 ? fd : pt_lookup_fd(fs, parent, fd, out);
+}
+
+struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
+                              const char *name)
+{
+    struct pt_node *n;
+    struct pt_key key;
+    struct stat st;
+
+    if (!by_handle(fs) || pt_statx(parent->fd, name, &st, &key) < 0)
+        return NULL;
+    if (!S_ISDIR(st.st_mode) && st.st_nlink > 1)
+        return NULL;
+    n = pt_node_find_get(&fs->nodes, &key);
+    if (!n)
+        return NULL;
+    atomic_fetch_or_explicit(&n->marks, PT_MARK_KEEP, memory_order_relaxed);
+    if (!pt_node_is_open(n))
+        pt_node_open(&fs->nodes, n);
+    return n;
+}
+
+void pt_keep_end(struct pt_fs *fs, struct pt_node *n, bool removed)
+{
+    if (!n)
+        return;
+    if (!removed)
+        atomic_fetch_and_explicit(&n->marks, (uint8_t)~PT_MARK_KEEP,
+                                  memory_order_relaxed);
+    pt_node_put(&fs->nodes, n);
 }
 
 void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent)

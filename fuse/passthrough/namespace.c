@@ -139,7 +139,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
                         int flags)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *dir;
+    struct pt_node *dir, *keep;
     int err;
 
     if (pt_refuse_change(req) || pt_refuse_name(req, name))
@@ -147,7 +147,9 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
     dir = pt_pin(req, parent);
     if (!dir)
         return;
+    keep = pt_keep_begin(fs, dir, name);
     err = unlinkat(dir->fd, name, flags) < 0 ? errno : 0;
+    pt_keep_end(fs, keep, !err);
     pt_node_put(&fs->nodes, dir);
     fuse_reply_err(req, err);
 }
@@ -166,14 +168,17 @@ void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
                   fuse_ino_t newparent, const char *newname, unsigned int flags)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *from, *to;
+    struct pt_node *from, *to, *keep = NULL;
     int err;
 
     if (pt_refuse_change(req) || pt_refuse_name(req, name) ||
         pt_refuse_name(req, newname) ||
         !pt_pin_two(req, parent, &from, newparent, &to))
         return;
+    if (flags == 0)
+        keep = pt_keep_begin(fs, to, newname);
     err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno : 0;
+    pt_keep_end(fs, keep, !err);
     pt_node_put(&fs->nodes, to);
     pt_node_put(&fs->nodes, from);
     fuse_reply_err(req, err);

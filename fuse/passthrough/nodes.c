@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fuse/passthrough/nodefd.h"
 #include "virtiofsd/base/log.h"
 
 #define FIRST_BUCKETS 16
@@ -15,7 +17,7 @@ static uint64_t hash(const struct pt_key *k)
 {
     uint64_t h = k->ino * 0x9e3779b97f4a7c15u;
 
-    h ^= ((uint64_t)k->dev << 32 | (uint32_t)k->mnt_id) * 0xc2b2ae3d27d4eb4fu;
+    h ^= ((uint64_t)k->dev << 32 | k->mnt_id) * 0xc2b2ae3d27d4eb4fu;
     h ^= h >> 29;
     h *= 0xbf58476d1ce4e5b9u;
     return h ^ h >> 32;
@@ -36,12 +38,29 @@ static uint32_t *bucket_of(struct pt_node_shard *sh, uint64_t h)
     return &sh->bucket[h / PT_NODE_SHARDS & (sh->n_buckets - 1)];
 }
 
+/* The link of the buckets is the word that links the free list else: a pop of
+ * that list that is late may read it, and then throws away what it read. */
+static uint32_t next_of(const struct pt_node *n)
+{
+    return atomic_load_explicit(&n->slot.next, memory_order_relaxed);
+}
+
+static void set_next(struct pt_node *n, uint32_t next)
+{
+    atomic_store_explicit(&n->slot.next, next, memory_order_relaxed);
+}
+
+static bool has_mark(const struct pt_node *n, uint8_t mark)
+{
+    return atomic_load_explicit(&n->marks, memory_order_relaxed) & mark;
+}
+
 static struct pt_node *find_locked(struct pt_nodes *t, struct pt_node_shard *sh,
                                    uint64_t h, const struct pt_key *key)
 {
     struct pt_node *n;
 
-    for (uint32_t i = *bucket_of(sh, h); i; i = n->hash_next) {
+    for (uint32_t i = *bucket_of(sh, h); i; i = next_of(n)) {
         n = pt_table_at(&t->table, i);
         if (same(&n->key, key))
             return n;
@@ -68,8 +87,8 @@ static void rehash_locked(struct pt_nodes *t, struct pt_node_shard *sh)
             struct pt_node *n = pt_table_at(&t->table, i);
             uint32_t *head = bucket_of(sh, hash(&n->key));
 
-            next = n->hash_next;
-            n->hash_next = *head;
+            next = next_of(n);
+            set_next(n, *head);
             *head = i;
         }
     }
@@ -84,7 +103,7 @@ static void link_locked(struct pt_nodes *t, struct pt_node_shard *sh,
     if (sh->n_nodes >= sh->n_buckets)
         rehash_locked(t, sh);
     head = bucket_of(sh, h);
-    n->hash_next = *head;
+    set_next(n, *head);
     *head = n->slot.idx;
     sh->n_nodes++;
 }
@@ -92,31 +111,62 @@ static void link_locked(struct pt_nodes *t, struct pt_node_shard *sh,
 static void unlink_locked(struct pt_nodes *t, struct pt_node_shard *sh,
                           uint64_t h, struct pt_node *n)
 {
-    uint32_t *link = bucket_of(sh, h);
+    uint32_t *head = bucket_of(sh, h);
+    struct pt_node *at = NULL;
 
-    while (*link && *link != n->slot.idx)
-        link = &((struct pt_node *)pt_table_at(&t->table, *link))->hash_next;
-    BUG_ON(!*link);
-    *link = n->hash_next;
+    if (*head == n->slot.idx) {
+        *head = next_of(n);
+    } else {
+        for (uint32_t i = *head; i && i != n->slot.idx; i = next_of(at))
+            at = pt_table_at(&t->table, i);
+        BUG_ON(!at || next_of(at) != n->slot.idx);
+        set_next(at, next_of(n));
+    }
     sh->n_nodes--;
 }
 
-/* A new node with one lookup, in its bucket.  @fd is taken on success. */
+static void make_unknown_locked(struct pt_nodes *t, struct pt_node_shard *sh,
+                                uint64_t h, struct pt_node *n)
+{
+    if (has_mark(n, PT_MARK_UNKNOWN))
+        return;
+    unlink_locked(t, sh, h, n);
+    atomic_fetch_or_explicit(&n->marks, PT_MARK_UNKNOWN, memory_order_relaxed);
+}
+
+/* A new node with one lookup, in its bucket.  @fd and the mount's reference
+ * are taken on success. */
 static struct pt_node *add_locked(struct pt_nodes *t, struct pt_node_shard *sh,
                                   uint64_t h, const struct pt_key *key,
-                                  mode_t type, int fd)
+                                  mode_t type, int fd, const struct pt_fh *fh)
 {
     struct pt_node *n = pt_table_alloc(&t->table);
 
     if (!n)
         return NULL;
+    if (!fh) {
+        n->fh.how = 0;
+    } else if (pt_fh_pack(fh, &n->fh) < 0) {
+        pt_table_free(&t->table, &n->slot);
+        return NULL;
+    }
     n->key = *key;
-    n->fd = fd;
     n->type = type & S_IFMT;
+    atomic_store_explicit(&n->fd, fd, memory_order_relaxed);
+    atomic_store_explicit(&n->marks, 0, memory_order_relaxed);
     atomic_store_explicit(&n->nlookup, 1, memory_order_relaxed);
     link_locked(t, sh, h, n);
     pt_slot_publish(&n->slot);
     return n;
+}
+
+static void init_locks(struct pt_nodes *t)
+{
+    memset(&t->ring, 0, sizeof(t->ring));
+    for (size_t i = 0; i < PT_NODE_SHARDS; i++) {
+        pthread_mutex_init(&t->shard[i].lock, NULL);
+        pthread_mutex_init(&t->ring.lock[i], NULL);
+    }
 }
 
 int pt_nodes_init(struct pt_nodes *t, const struct pt_key *root, mode_t type,
@@ -126,10 +176,12 @@ int pt_nodes_init(struct pt_nodes *t, const struct pt_key *root, mode_t type,
     struct pt_node *n;
 
     pt_table_init(&t->table, sizeof(struct pt_node));
+    pt_mounts_init(&t->mounts);
+    init_locks(t);
+    t->fd_max = INT_MAX;
     for (size_t i = 0; i < PT_NODE_SHARDS; i++) {
         struct pt_node_shard *sh = &t->shard[i];
 
-        pthread_mutex_init(&sh->lock, NULL);
         sh->n_nodes = 0;
         sh->n_buckets = FIRST_BUCKETS;
         sh->bucket = calloc(FIRST_BUCKETS, sizeof(*sh->bucket));
@@ -140,7 +192,7 @@ int pt_nodes_init(struct pt_nodes *t, const struct pt_key *root, mode_t type,
         if (!t->shard[i].bucket)
             goto fail_shards;
     }
-    n = add_locked(t, shard_of(t, h), h, root, type, root_fd);
+    n = add_locked(t, shard_of(t, h), h, root, type, root_fd, NULL);
     if (!n)
         goto fail_shards;
     BUG_ON(pt_slot_id(&n->slot) != PT_ROOT_ID);
@@ -162,8 +214,11 @@ void pt_node_put(struct pt_nodes *t, struct pt_node *n)
 {
     if (!pt_slot_put(&n->slot))
         return;
-    close(n->fd);
-    n->fd = -1;
+    close(atomic_exchange_explicit(&n->fd, -1, memory_order_relaxed));
+    if (n->fh.how) {
+        pt_fh_drop(&n->fh);
+        pt_mount_put(&t->mounts, n->key.mnt_id);
+    }
     pt_table_free(&t->table, &n->slot);
 }
 
@@ -171,6 +226,20 @@ static uint64_t count_up_locked(struct pt_node *n)
 {
     atomic_fetch_add_explicit(&n->nlookup, 1, memory_order_relaxed);
     return pt_slot_id(&n->slot);
+}
+
+/*
+ * Is what statx(2) told about the node's file?  An open node holds its inode,
+ * so the number can be no other's.  A closed one must have been born at the
+ * same time; the clock is coarse, so a file that took over the number within
+ * a tick would pass: its first use is answered ESTALE then, which makes the
+ * node unknown.
+ */
+static bool is_file_of(const struct pt_node *n, const struct pt_key *key)
+{
+    return n->fh.how == 0 ||
+           atomic_load_explicit(&n->fd, memory_order_relaxed) >= 0 ||
+           (key->birth && key->birth == n->key.birth);
 }
 
 uint64_t pt_node_find(struct pt_nodes *t, const struct pt_key *key)
@@ -181,14 +250,39 @@ uint64_t pt_node_find(struct pt_nodes *t, const struct pt_key *key)
 
     pthread_mutex_lock(&sh->lock);
     n = find_locked(t, sh, h, key);
-    if (n)
+    if (n && is_file_of(n, key))
         id = count_up_locked(n);
     pthread_mutex_unlock(&sh->lock);
     return id;
 }
 
-int pt_node_insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
-                   int fd, uint64_t *id)
+struct pt_node *pt_node_find_get(struct pt_nodes *t, const struct pt_key *key)
+{
+    uint64_t h = hash(key), id = 0;
+    struct pt_node_shard *sh = shard_of(t, h);
+    struct pt_node *n;
+
+    pthread_mutex_lock(&sh->lock);
+    n = find_locked(t, sh, h, key);
+    if (n && is_file_of(n, key))
+        id = pt_slot_id(&n->slot);
+    pthread_mutex_unlock(&sh->lock);
+    return id ? pt_node_get(t, id) : NULL;
+}
+
+/* The same with all that can be known.  Who is closed and has another handle
+ * has lost its file. */
+static bool is_same_file(const struct pt_node *n, const struct pt_key *key,
+                         const struct pt_fh *fh)
+{
+    return fh ? n->fh.how == 0 ||
+                    atomic_load_explicit(&n->fd, memory_order_relaxed) >= 0 ||
+                    pt_fh_same(&n->fh, fh)
+              : is_file_of(n, key);
+}
+
+static int insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
+                  int fd, const struct pt_fh *fh, uint64_t *id)
 {
     uint64_t h = hash(key);
     struct pt_node_shard *sh = shard_of(t, h);
@@ -197,18 +291,58 @@ int pt_node_insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
 
     pthread_mutex_lock(&sh->lock);
     n = find_locked(t, sh, h, key);
+    if (n && !is_same_file(n, key, fh)) {
+        make_unknown_locked(t, sh, h, n);
+        n = NULL;
+    }
     if (n) {
         *id = count_up_locked(n);
     } else {
-        n = add_locked(t, sh, h, key, type, fd);
+        n = add_locked(t, sh, h, key, type, fd, fh);
         ret = n ? 1 : -ENOMEM;
         if (n)
             *id = pt_slot_id(&n->slot);
     }
     pthread_mutex_unlock(&sh->lock);
-    if (ret <= 0)
+    return ret;
+}
+
+static void adopt(struct pt_nodes *t, uint64_t id, int fd)
+{
+    struct pt_node *n = pt_node_get(t, id);
+
+    if (n) {
+        pt_node_adopt(t, n, fd);
+        pt_node_put(t, n);
+    } else {
+        close(fd);
+    }
+}
+
+int pt_node_insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
+                   int fd, const struct pt_fh *fh, uint64_t *id)
+{
+    int ret = insert(t, key, type, fh ? -1 : fd, fh, id);
+
+    if (fh && ret <= 0)
+        pt_mount_put(&t->mounts, key->mnt_id);
+    if (fh && ret > 0 && fd >= 0)
+        adopt(t, *id, fd);
+    else if (ret <= 0 && fd >= 0)
         close(fd);
     return ret;
+}
+
+void pt_node_make_unknown(struct pt_nodes *t, struct pt_node *n)
+{
+    uint64_t h = hash(&n->key);
+    struct pt_node_shard *sh = shard_of(t, h);
+
+    pthread_mutex_lock(&sh->lock);
+    /* Without lookups it has left its bucket already. */
+    if (atomic_load_explicit(&n->nlookup, memory_order_relaxed))
+        make_unknown_locked(t, sh, h, n);
+    pthread_mutex_unlock(&sh->lock);
 }
 
 int pt_node_add_lookup(struct pt_nodes *t, struct pt_node *n)
@@ -239,7 +373,7 @@ static uint64_t forget_last(struct pt_nodes *t, struct pt_node *n,
         left = old > count ? old - count : 0;
     } while (!atomic_compare_exchange_weak_explicit(
         &n->nlookup, &old, left, memory_order_relaxed, memory_order_relaxed));
-    if (old && !left)
+    if (old && !left && !has_mark(n, PT_MARK_UNKNOWN))
         unlink_locked(t, sh, h, n);
     pthread_mutex_unlock(&sh->lock);
     if (old && !left)
@@ -303,6 +437,9 @@ void pt_nodes_fini(struct pt_nodes *t)
     for (size_t i = 0; i < PT_NODE_SHARDS; i++) {
         free(t->shard[i].bucket);
         pthread_mutex_destroy(&t->shard[i].lock);
+        pthread_mutex_destroy(&t->ring.lock[i]);
     }
+    pt_ring_fini(&t->ring);
+    pt_mounts_fini(&t->mounts);
     pt_table_fini(&t->table);
 }

@@ -3,12 +3,24 @@
 #define VIRTIOFSD_FUSE_PASSTHROUGH_NODES_H
 
 /*
- * The inodes which the guest knows.  Each holds an O_PATH descriptor, so the
- * host cannot give its inode number to another file while the node lives.
+ * The inodes which the guest knows.
  *
  * A node lives while the guest holds lookups of it (one table reference) or
  * an operation has it pinned.  Once the lookups are gone it cannot be found
  * by its inode any more; the same file looked up again gets another id.
+ *
+ * A node refers to its file in one of two ways:
+ *
+ *   held    it has an O_PATH descriptor and no file handle.  The host cannot
+ *           give the inode's number to another file while the node lives.
+ *   handle  it has a file handle, and a descriptor only by times: it is
+ *           opened by the first pin that finds it closed, and closed when its
+ *           place is wanted for another one.  See nodefd.h.
+ *
+ * A node which is closed does not hold its inode.  So whoever finds it by the
+ * number has to tell more: the time of birth, or the handle.  When the file
+ * turns out to be gone the node is made unknown: nobody finds it any more,
+ * the guest gets ESTALE until it has forgotten it.
  *
  * Locks: one mutex a shard, none is taken while another is held.  The
  * transitions of nlookup from and to 0 happen under the shard's; so does
@@ -18,27 +30,43 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "fuse/passthrough/filehandle.h"
+#include "fuse/passthrough/mountfd.h"
 #include "fuse/passthrough/table.h"
 #include "virtiofsd/base/util.h"
 
 #define PT_ROOT_ID     1
 #define PT_NODE_SHARDS 64
 
-/* The mount is part of it: a file seen through two mounts is two nodes. */
+/* The mount is part of it: a file seen through two mounts is two nodes.
+ * Packed to fit struct pt_node into a cache line. */
 struct pt_key {
-    dev_t dev;
-    ino_t ino;
-    uint64_t mnt_id; /* 0 where the kernel does not tell */
-};
+    uint64_t ino;
+    uint32_t dev;    /* as the kernel packs it: major << 20 | minor */
+    uint32_t mnt_id; /* 0 where the kernel does not tell */
+    uint32_t birth;  /* of the time of birth, 0: not known; no part of the
+                        identity of a file that is held open */
+} __attribute__((packed, aligned(4)));
+
+/* Bits of pt_node.marks. */
+#define PT_MARK_USED 1 /* pinned since the clock's hand went by */
+#define PT_MARK_KEEP 2 /* its file has no name any more: close it last */
+#define PT_MARK_UNKNOWN                                                        \
+    4                    /* not in its bucket; changes under the shard's lock */
+#define PT_MARK_PROVEN 8 /* the handle leads to the key's inode, we looked */
 
 struct pt_node {
-    _Alignas(CACHE_LINE) struct pt_slot slot;
-    _Atomic uint64_t nlookup; /* lookups the guest holds */
-    struct pt_key key;        /* constant while live, as all below */
-    uint32_t hash_next;       /* index of the next in the bucket; its shard's */
-    int fd;                   /* O_PATH | O_NOFOLLOW */
-    mode_t type;              /* S_IFMT bits */
+    _Alignas(CACHE_LINE) struct pt_slot slot; /* next: of the bucket */
+    _Atomic uint64_t nlookup;                 /* lookups the guest holds */
+    struct pt_key key; /* constant while live, as type and handle */
+    _Atomic int fd;    /* O_PATH | O_NOFOLLOW, -1: closed */
+    uint16_t type;     /* S_IFMT bits */
+    _Atomic uint8_t marks;
+    struct pt_fh_small fh;
 };
+
+_Static_assert(sizeof(struct pt_node) == CACHE_LINE,
+               "a node is a cache line: the man page states its size");
 
 struct pt_node_shard {
     _Alignas(CACHE_LINE) pthread_mutex_t lock;
@@ -46,9 +74,21 @@ struct pt_node_shard {
     uint32_t n_buckets, n_nodes;
 };
 
+/* Places for the descriptors of nodes with handles; nodefd.c. */
+struct pt_ring {
+    _Atomic uint64_t *place; /* which node is open; 0: free */
+    uint32_t n;              /* 0: handles are not in use */
+    _Alignas(CACHE_LINE) _Atomic uint32_t hand;
+    pthread_mutex_t lock[PT_NODE_SHARDS]; /* by index: a node's fd changes
+                                             under it; innermost */
+};
+
 struct pt_nodes {
     struct pt_table table;
     struct pt_node_shard shard[PT_NODE_SHARDS];
+    struct pt_ring ring;
+    struct pt_mounts mounts;
+    int fd_max; /* descriptors from this number on are not the guest's */
 };
 
 /**
@@ -63,25 +103,34 @@ void pt_nodes_reset(struct pt_nodes *t);
 /* Also the memory; nothing may be pinned. */
 void pt_nodes_fini(struct pt_nodes *t);
 
-/* Pin the node of an id; NULL: the guest's id is stale or made up. */
+/* Pin the node of an id; NULL: the guest's id is stale or made up.  The node
+ * may be closed: operations use pt_node_pin(). */
 struct pt_node *pt_node_get(struct pt_nodes *t, uint64_t id);
 void pt_node_put(struct pt_nodes *t, struct pt_node *n);
 
 /**
  * pt_node_find() - a node the guest may know already: one lookup more.
- * Return: its id, or 0 when there is none.
+ * @key: as statx(2) has just told.
+ * Return: its id; 0 when there is none, or when it takes the file's handle to
+ * tell whether there is.
  */
 uint64_t pt_node_find(struct pt_nodes *t, const struct pt_key *key);
 
+/* The same without a lookup more: pins it.  NULL when there is none. */
+struct pt_node *pt_node_find_get(struct pt_nodes *t, const struct pt_key *key);
+
 /**
- * pt_node_insert() - one lookup more of a file we hold open.
- * @fd:  O_PATH of the file; taken, on failure too: when another thread was
- *       faster its node is used and @fd is closed.
+ * pt_node_insert() - one lookup more of a file.
+ * @fd:  O_PATH of the file, or -1 when @fh is given; taken, on failure too.
+ *       Without @fh the node holds it.  With it the node may use it.  When
+ *       another thread was faster its node is used and @fd may be closed.
+ * @fh:  the file's handle, or NULL; then the caller has a reference to its
+ *       mount, which is taken, on failure too.
  * @id:  out.
  * Return: 1 when the node is new, 0 when it was there, or -ENOMEM.
  */
 int pt_node_insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
-                   int fd, uint64_t *id);
+                   int fd, const struct pt_fh *fh, uint64_t *id);
 
 /* One lookup more of a pinned node.  Return: 0, or -ESTALE when the guest
  * forgets it this moment. */
@@ -90,5 +139,8 @@ int pt_node_add_lookup(struct pt_nodes *t, struct pt_node *n);
 /* The guest gives @n lookups back.  More than it holds is its fault: told in
  * the log, taken as all of them.  The root stays whatever is asked. */
 void pt_node_forget(struct pt_nodes *t, uint64_t id, uint64_t n);
+
+/* Its file is gone: nobody shall find @n, which is pinned, any more. */
+void pt_node_make_unknown(struct pt_nodes *t, struct pt_node *n);
 
 #endif

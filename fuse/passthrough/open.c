@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/proto.h"
 #include "fuse/request.h"
@@ -92,7 +93,7 @@ static int after_open(const struct pt_fs *fs, int fd, int flags)
  * the ids it knows; as an ordinary user we may be somebody else, and then it
  * remains a wish.
  */
-static int open_node(const struct pt_fs *fs, const struct pt_node *n, int flags)
+static int open_node(struct pt_fs *fs, const struct pt_node *n, int flags)
 {
     int ret;
 
@@ -131,7 +132,7 @@ void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 struct create_args {
-    const struct pt_fs *fs;
+    struct pt_fs *fs;
     int fd;           /* the directory, or for open_there() the file's O_PATH */
     const char *name; /* NULL: TMPFILE */
     int flags;
@@ -218,6 +219,7 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
         pt_run_as_caller(req, true, a->name ? create_new : create_unnamed, a);
     int path_fd, ret;
 
+    fd = pt_fd_admit(&fs->nodes, fd);
     if (fd == -EEXIST && !excl)
         return open_existing(req, dir, a, ent);
     if (fd < 0)
@@ -229,8 +231,9 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
     }
     /* By the descriptor, not by the name: that may mean another file now. */
     path_fd = openat(fs->proc_fd, pt_proc_name(fd).s, O_PATH | O_CLOEXEC);
+    path_fd = pt_fd_admit(&fs->nodes, path_fd < 0 ? -errno : path_fd);
     if (path_fd < 0)
-        return -errno;
+        return path_fd;
     ret = pt_lookup_fd(fs, dir, path_fd, ent);
     return ret < 0 ? ret : take_fd(&fd);
 }

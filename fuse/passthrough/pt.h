@@ -28,6 +28,13 @@ enum pt_want {
     PT_ALWAYS, /* a guest that does not offer it is refused */
 };
 
+/* How the files that the guest knows are kept. */
+enum pt_handles_mode {
+    PT_HANDLES_NEVER,     /* a descriptor each */
+    PT_HANDLES_PREFER,    /* a file handle where the host gives one */
+    PT_HANDLES_MANDATORY, /* a file handle or not at all */
+};
+
 /* Plain data: it is handed to the request process in one message. */
 struct pt_opts {
     enum pt_cache cache;
@@ -43,7 +50,10 @@ struct pt_opts {
     bool preserve_noatime; /* else O_NOATIME is stripped */
     bool readdirplus;
     bool announce_submounts;
-    enum pt_want posix_acl;      /* implies xattr */
+    enum pt_handles_mode file_handles;
+    uint32_t node_fds;      /* nodes with handles that may be open at a time; 0:
+                               what RLIMIT_NOFILE allows */
+    enum pt_want posix_acl; /* implies xattr */
     enum pt_want security_label; /* implies xattr */
     bool killpriv_v2; /* clear set-id bits here, where the guest offers it */
     bool allow_mmap;  /* shared mappings of what is not cached */
@@ -115,6 +125,8 @@ struct pt_fs_counts {
     uint64_t nodes;   /* root included */
     uint64_t handles; /* open files and directories */
     uint32_t lock_owners, lock_waits;
+    uint64_t open;  /* nodes, without the root, that have a descriptor */
+    bool by_handle; /* file handles are in use */
 };
 void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out);
 

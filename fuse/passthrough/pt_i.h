@@ -69,7 +69,8 @@ struct pt_proc_name pt_proc_name(int fd);
 /**
  * pt_node_pin() - the node of an id, with its descriptor open.
  * @n: out; pt_node_put() when done.
- * Return: 0; -ESTALE: the guest's id is stale or made up.
+ * Return: 0; -ESTALE: the guest's id is stale or made up, or the file is gone
+ * and nobody holds it; -ENFILE: the guest has too much open; -errno.
  */
 int pt_node_pin(struct pt_fs *fs, uint64_t id, struct pt_node **n);
 
@@ -105,9 +106,9 @@ void pt_stat_to_guest(const struct pt_fs *fs, struct stat *st);
  *         ever opened on the host.
  * @flags: for open(2); O_CLOEXEC is added.
  * Return: a descriptor or -errno: -EISDIR, -ELOOP (symbolic link), -ENXIO
- * (fifo, socket, device) before anything is tried.
+ * (fifo, socket, device) before anything is tried; -ENFILE.
  */
-int pt_reopen(const struct pt_fs *fs, int fd, mode_t type, int flags);
+int pt_reopen(struct pt_fs *fs, int fd, mode_t type, int flags);
 
 /* attr.c: what one statx(2) tells about a file.  @name "" means @fd itself.
  * Return: 0 or -errno. */
@@ -136,6 +137,17 @@ int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
  */
 int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
                  struct pt_entry *out);
+
+/**
+ * pt_keep_begin() - a file that is about to lose its last name.
+ * A file handle may find it no more, yet the guest may use it still, without
+ * having opened it here (a working directory, a bind mount, O_PATH).  So open
+ * it while that can be done, if the guest knows it.
+ * Return: for pt_keep_end(), NULL when there is nothing to do.
+ */
+struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
+                              const char *name);
+void pt_keep_end(struct pt_fs *fs, struct pt_node *n, bool removed);
 
 /* Fill in an entry for a node whose lookup is counted already. */
 void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
@@ -208,6 +220,9 @@ int pt_run_as_caller(fuse_req_t req, bool raise, int (*fn)(void *), void *arg);
  * Return: 0 or -errno.
  */
 int pt_keep_set_ids(bool keep);
+
+/* Give a capability up for good.  Context: before there are threads. */
+void pt_drop_capability(unsigned int cap);
 
 /* lock.c */
 

@@ -7,7 +7,8 @@
 #include "virtiofsd/base/util.h"
 
 #define GENERATION(word) ((uint32_t)((word) >> 32))
-#define REFS(word)       ((uint32_t)(word))
+#define LOW(word)        ((uint32_t)(word))
+#define REFS(word)       ((uint32_t)(word)&0x7fffffffu)
 #define WORD(hi, lo)     ((uint64_t)(hi) << 32 | (lo))
 
 /* Chunk k holds 2^(FIRST_SHIFT + k) slots: adding the first chunk's size to
@@ -92,10 +93,9 @@ void *pt_table_alloc(struct pt_table *t)
 {
     uint64_t head = atomic_load_explicit(&t->freelist, memory_order_acquire);
 
-    while (REFS(head) != 0) {
-        struct pt_slot *s = pt_table_at(t, REFS(head));
-        uint32_t next =
-            atomic_load_explicit(&s->next_free, memory_order_relaxed);
+    while (LOW(head) != 0) {
+        struct pt_slot *s = pt_table_at(t, LOW(head));
+        uint32_t next = atomic_load_explicit(&s->next, memory_order_relaxed);
 
         if (atomic_compare_exchange_weak_explicit(
                 &t->freelist, &head, WORD(GENERATION(head), next),
@@ -113,7 +113,7 @@ void pt_table_free(struct pt_table *t, struct pt_slot *s)
     atomic_store_explicit(&s->ref, WORD(GENERATION(word) + 1, 0),
                           memory_order_release);
     do {
-        atomic_store_explicit(&s->next_free, REFS(head), memory_order_relaxed);
+        atomic_store_explicit(&s->next, LOW(head), memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(
         &t->freelist, &head, WORD(GENERATION(head) + 1, s->idx),
         memory_order_release, memory_order_relaxed));
@@ -165,6 +165,24 @@ bool pt_slot_put(struct pt_slot *s)
 {
     return REFS(atomic_fetch_sub_explicit(&s->ref, 1, memory_order_acq_rel)) ==
            1;
+}
+
+int pt_slot_take(struct pt_slot *s)
+{
+    uint64_t word = atomic_load_explicit(&s->ref, memory_order_relaxed);
+
+    while (REFS(word) == 1) {
+        if (atomic_compare_exchange_weak_explicit(
+                &s->ref, &word, (word + 1) | PT_SLOT_TAKEN,
+                memory_order_acquire, memory_order_relaxed))
+            return 1;
+    }
+    return REFS(word) ? 0 : -1;
+}
+
+void pt_slot_give_back(struct pt_slot *s)
+{
+    atomic_fetch_and_explicit(&s->ref, ~PT_SLOT_TAKEN, memory_order_release);
 }
 
 void *pt_table_next(struct pt_table *t, uint32_t *idx)

@@ -17,6 +17,11 @@
  *   free (no references) -> alloc -> publish (1 reference: the owner's)
  *   -> get/put pins come and go -> the last put -> free, generation + 1
  *
+ * A slot on which only the owner's reference is left can be *taken* for a
+ * moment, for a change which nobody who has it pinned may see.  Pins go on
+ * to succeed meanwhile; who pins asks pt_slot_taken() and waits, by a lock of
+ * the table's user, until that moment is over.
+ *
  * Context: any thread; no lock but while a table grows.
  */
 
@@ -28,12 +33,14 @@
 
 #define PT_TABLE_FIRST_SHIFT 10 /* slots in the first chunk: 1024 */
 #define PT_TABLE_CHUNKS      23 /* enough for every 32-bit index */
+#define PT_SLOT_TAKEN        ((uint64_t)1 << 31)
 
 /* First member of whatever a table holds. */
 struct pt_slot {
-    _Atomic uint64_t ref; /* generation << 32 | references */
-    _Atomic uint32_t next_free;
-    uint32_t idx; /* constant once the slot was handed out */
+    _Atomic uint64_t ref;  /* generation << 32 | taken << 31 | references */
+    _Atomic uint32_t next; /* free: of the free list, atomic because somebody
+                              may still read it there; live: its owner's */
+    uint32_t idx;          /* constant once the slot was handed out */
 };
 
 struct pt_table {
@@ -73,6 +80,24 @@ void *pt_table_get(struct pt_table *t, uint64_t id);
  * sees the slot, cleans it up and hands it to pt_table_free(). */
 bool pt_slot_put(struct pt_slot *s);
 void pt_table_free(struct pt_table *t, struct pt_slot *s);
+
+/**
+ * pt_slot_take() - take a slot that nobody has pinned.
+ * Succeeds when there is exactly one reference, whosever that is: whether it
+ * is the owner's is for the caller to find out.  The slot is pinned by the
+ * caller then, too.  Only one caller at a time for each slot, by a lock.
+ * Return: 1, then pt_slot_give_back() and a put are due; 0 when it is pinned;
+ * -1 when it is free.
+ */
+int pt_slot_take(struct pt_slot *s);
+void pt_slot_give_back(struct pt_slot *s);
+
+/* Asked with a pin: nobody can take it any more, so "no" holds. */
+static inline bool pt_slot_taken(const struct pt_slot *s)
+{
+    /* Acquire pairs with pt_slot_give_back(). */
+    return atomic_load_explicit(&s->ref, memory_order_acquire) & PT_SLOT_TAKEN;
+}
 
 /**
  * pt_table_at() - the slot of an index, whether live or not.

@@ -130,16 +130,20 @@ static bool ns_differs(pid_t pid, const char *ns)
 #define BIT(n) (UINT64_C(1) << (n))
 #define FUSE_CAPS                                                              \
     (BIT(0) | BIT(1) | BIT(3) | BIT(4) | BIT(6) | BIT(7) | BIT(27) | BIT(31))
+#define DAC_READ_SEARCH BIT(2) /* what file handles take */
 
 static void capabilities_are_cut_to_the_list(void)
 {
-    static const char *const mod[] = { "--modcaps=+dac_read_search:-mknod",
+    static const char *const never[] = { "--inode-file-handles=never", NULL };
+    static const char *const mod[] = { "--inode-file-handles=never",
+                                       "--modcaps=+dac_read_search:-mknod",
                                        NULL };
+    static const char *const less[] = { "--modcaps=-dac_read_search", NULL };
     struct daemon d;
 
     if (!is_root())
         return;
-    if (daemon_start(&d, &(struct daemon_how){ 0 })) {
+    if (daemon_start(&d, &(struct daemon_how){ .args = never })) {
         pid_t fuse = daemon_role(&d, "fuse"), vhost = daemon_role(&d, "vhost");
 
         CHECK_EQ(status_hex(fuse, "CapEff"), FUSE_CAPS, "fuse, effective");
@@ -155,7 +159,15 @@ static void capabilities_are_cut_to_the_list(void)
     daemon_cleanup(&d);
     if (daemon_start(&d, &(struct daemon_how){ .args = mod }))
         CHECK_EQ(status_hex(daemon_role(&d, "fuse"), "CapEff"),
-                 (FUSE_CAPS | BIT(2)) & ~BIT(27), "as --modcaps says");
+                 (FUSE_CAPS | DAC_READ_SEARCH) & ~BIT(27), "as --modcaps says");
+    daemon_cleanup(&d);
+    if (daemon_start(&d, &(struct daemon_how){ 0 }))
+        CHECK_EQ(status_hex(daemon_role(&d, "fuse"), "CapEff"),
+                 FUSE_CAPS | DAC_READ_SEARCH, "handles, by default");
+    daemon_cleanup(&d);
+    if (daemon_start(&d, &(struct daemon_how){ .args = less }))
+        CHECK_EQ(status_hex(daemon_role(&d, "fuse"), "CapEff"), FUSE_CAPS,
+                 "but --modcaps has the last word");
     daemon_cleanup(&d);
 }
 
@@ -270,7 +282,8 @@ static void an_ordinary_user_gets_a_user_namespace(void)
         CHECK_EQ(daemon_visit(&d), 0, "connect");
         CHECK(ns_differs(fuse, "user"), "fuse");
         CHECK(ns_differs(daemon_role(&d, "vhost"), "user"), "vhost");
-        CHECK_EQ(status_hex(fuse, "CapEff"), FUSE_CAPS, "inside only");
+        CHECK_EQ(status_hex(fuse, "CapEff"), FUSE_CAPS | DAC_READ_SEARCH,
+                 "inside only");
         CHECK_EQ(status_hex(d.pid, "CapEff"), 0, "not outside");
         CHECK_STR(daemon_ask(&d, "fuse getuid"), "ok 65534", "its own id");
         CHECK_STR(daemon_ask(&d, "fuse setuid 1"), "errno 22", "no other");

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -290,7 +292,13 @@ int mock_init(struct fuse_session *se, struct request *r,
 
 struct pt_opts mock_opts(void)
 {
+    const char *fds = getenv("MOCK_NODE_FDS");
+
     return (struct pt_opts){
+        .file_handles = !fds             ? PT_HANDLES_NEVER
+                        : geteuid() == 0 ? PT_HANDLES_MANDATORY
+                                         : PT_HANDLES_PREFER,
+        .node_fds = fds ? (uint32_t)atoi(fds) : 0,
         .cache = PT_CACHE_AUTO,
         .attr_timeout_s = -1,
         .entry_timeout_s = -1,
@@ -310,6 +318,33 @@ static int remove_one(const char *path, const struct stat *st, int type,
     return remove(path);
 }
 
+/* A file system of the test's own, of a kind that has file handles. */
+static bool mount_tmpfs(struct mock *m)
+{
+    static bool own_namespace;
+
+    if (!own_namespace && (unshare(CLONE_NEWNS) < 0 ||
+                           mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL)))
+        return false;
+    own_namespace = true;
+    if (mount("none", m->dir, "tmpfs", 0, NULL) < 0)
+        return false;
+    m->mounted = true;
+    close(m->root_fd);
+    m->root_fd = open(m->dir, O_PATH | O_CLOEXEC);
+    return m->root_fd >= 0;
+}
+
+static bool create_fs(struct mock *m)
+{
+    int ret = pt_fs_create(&m->opts, m->root_fd, m->proc_fd, &m->fs);
+
+    if (ret < 0 && m->opts.file_handles == PT_HANDLES_MANDATORY &&
+        mount_tmpfs(m))
+        ret = pt_fs_create(&m->opts, m->root_fd, m->proc_fd, &m->fs);
+    return ret == 0;
+}
+
 bool mock_start(struct mock *m, const struct pt_opts *opts)
 {
     memset(m, 0, sizeof(*m));
@@ -323,8 +358,7 @@ bool mock_start(struct mock *m, const struct pt_opts *opts)
     m->root_fd = open(m->dir, O_PATH | O_CLOEXEC);
     m->proc_fd = open("/proc/self/fd", O_PATH | O_CLOEXEC);
     m->r = mock_request_new();
-    if (m->root_fd >= 0 && m->proc_fd >= 0 && m->r &&
-        pt_fs_create(&m->opts, m->root_fd, m->proc_fd, &m->fs) == 0)
+    if (m->root_fd >= 0 && m->proc_fd >= 0 && m->r && create_fs(m))
         m->se = mock_session(m->fs);
     if (m->se && mock_init(m->se, m->r, NULL) == 0)
         return true;
@@ -344,6 +378,8 @@ void mock_stop(struct mock *m)
         close(m->root_fd);
     if (m->proc_fd >= 0)
         close(m->proc_fd);
+    if (m->mounted)
+        umount2(m->dir, MNT_DETACH);
     if (m->dir[0])
         nftw(m->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
     memset(m, 0, sizeof(*m));

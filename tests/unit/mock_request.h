@@ -50,6 +50,7 @@ struct request {
 struct mock {
     struct pt_opts opts;
     char dir[64]; /* the share, removed by mock_stop() */
+    bool mounted; /* a tmpfs is on it */
     int root_fd, proc_fd;
     struct pt_fs *fs;
     struct fuse_session *se;
@@ -59,7 +60,11 @@ struct mock {
 struct request *mock_request_new(void);
 void mock_request_free(struct request *r);
 
-/* Options as the command line has them by default, with xattr. */
+/*
+ * Options as the command line has them by default, with xattr, but without
+ * file handles: those are used when MOCK_NODE_FDS is in the environment, to
+ * run all of a test with no more than that many nodes open.
+ */
 struct pt_opts mock_opts(void);
 
 /* Make a temporary directory and serve it, up to and with INIT. */

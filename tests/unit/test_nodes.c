@@ -44,7 +44,7 @@ static uint64_t insert(uint64_t ino, int *fd)
     uint64_t id = 0;
 
     *fd = open("/", O_PATH | O_CLOEXEC);
-    CHECK(pt_node_insert(t, &k, S_IFREG | 0644, *fd, &id) >= 0, "");
+    CHECK(pt_node_insert(t, &k, S_IFREG | 0644, *fd, NULL, &id) >= 0, "");
     return id;
 }
 
@@ -148,7 +148,7 @@ static void many_nodes_are_all_found(void)
     for (uint64_t i = 0; i < N; i++) {
         struct pt_key k = key_of(i + 10);
 
-        CHECK_EQ(pt_node_insert(t, &k, S_IFREG, -1, &id[i]), 1, "new");
+        CHECK_EQ(pt_node_insert(t, &k, S_IFREG, -1, NULL, &id[i]), 1, "new");
     }
     CHECK_EQ(pt_table_count(&t->table), N + 1, "and the root");
     for (uint64_t i = 0; i < N; i += 3)
@@ -181,7 +181,7 @@ static void *churn(void *arg)
         uint64_t id = pt_node_find(t, &k);
         struct pt_node *n;
 
-        if (!id && pt_node_insert(t, &k, S_IFREG, -1, &id) == 1)
+        if (!id && pt_node_insert(t, &k, S_IFREG, -1, NULL, &id) == 1)
             atomic_fetch_add(&fresh, 1);
         n = pt_node_get(t, id);
         if (!n || n->key.ino != ino)
