@@ -12,6 +12,7 @@
  *   -DWARM        the guest waits until the ring has been started once
  *   -DREQS=n      requests the guest makes, whenever it likes
  *   -DPOOL        requests are worked on by a thread of the pool
+ *   -DWAITS       a request may wait for a lock, which is granted some time
  *   -DEVENT_IDX   the driver suppresses kicks by index, not by flag
  *   -DLIVENESS    the ltl formula instead of the judge
  *   -DMUTANT_*    break it on purpose; -DNO_DRAIN_ASSERT: and look only at
@@ -84,6 +85,12 @@ byte mm, mm_before;
 /* The pool: handed to it, and on the queue's list of finished jobs. */
 byte submitted, finished;
 byte job_mem;
+
+#ifdef WAITS
+/* Requests that wait in the host's kernel; granted, on the queue's list and in
+ * the thread's hands; all of them that this start knows of. */
+byte waits, granted, ready, n_waiting;
+#endif
 
 /* What was promised, and how far everyone is: looked at by assertions only,
  * but for paused and in_kick, which stop the driver for a reset. */
@@ -334,7 +341,7 @@ end_serve: /* serve() */
         answer(0, a == 0);
 #endif
         quiesce();
-        answer(0, a == 0)
+        answer(0, !(bits & ENABLED)) /* a is the acknowledgement's by now */
 
     :: sock ? SET_MEM_TABLE, a, want -> /* on_set_mem_table() */
 #ifdef MUTANT_MEM_PUBLISH_BEFORE_ACK
@@ -367,7 +374,12 @@ end_serve: /* serve() */
         fi;
         quiesce();
         /* final: nothing is in flight, and the driver is told the truth */
+#ifdef WAITS
+        /* (After a reset what waited is forgotten with the next start.) */
+        assert(base == used || base == used + n_waiting);
+#else
         assert(base == used);
+#endif
         answer(base, true) /* answer_get_vring_base() */
 
     :: sock ? SET_VRING_BASE, base, want /* on_set_vring_base() */
@@ -427,9 +439,58 @@ inline push()
     d_step { guest_write(mem); used++; in_flight-- }
 }
 
+#ifdef WAITS
+#ifdef MUTANT_ANSWER_AT_REST
+#define may_answer (mem > 0)
+#else
+#define may_answer live
+#endif
+/* later_reap(): those that were granted their lock are answered while the ring
+ * is live, and kept while it is not. */
+inline later_reap()
+{
+    if
+    :: n_waiting > 0 ->
+        d_step { ready = ready + granted; granted = 0 }; /* take_done() */
+        do
+        :: ready > 0 && may_answer ->
+            d_step { guest_write(mem); used++; ready--; n_waiting-- }
+        :: else -> break
+        od
+    :: else
+    fi
+}
+
+/* later_adopt(): nobody is at work on it any more. */
+inline later_adopt()
+{
+    d_step { in_flight--; n_waiting++; waits++ }
+}
+
+/* later_started(): does the ring go on where it stood?  Both calls are within
+ * a d_step. */
+inline later_started(was)
+{
+    if
+#ifndef MUTANT_KEEP_ALWAYS
+#ifdef MUTANT_FORGET_ALWAYS
+    :: n_waiting > 0 ->
+#else
+    :: n_waiting > 0 && !(last == was && used + n_waiting == last) ->
+#endif
+        waits = 0; granted = 0; ready = 0; n_waiting = 0
+#endif
+    :: else
+    fi
+}
+#endif
+
 /* queue_reap(): finished jobs go back on the ring. */
 inline reap()
 {
+#ifdef WAITS
+    later_reap()
+#else
 #ifdef POOL
     if
     :: finished > 0 ->
@@ -442,6 +503,7 @@ inline reap()
     fi
 #else
     skip
+#endif
 #endif
 }
 
@@ -492,8 +554,18 @@ inline apply()
                                                                 : 0);
             if
             :: start_gen != r_start_gen ->
+#ifdef WAITS
+                n = last;
+#endif
                 last = r_base;
-                start_gen = (mem -> r_start_gen : start_gen)
+                start_gen = (mem -> r_start_gen : start_gen);
+#ifdef WAITS
+                if
+                :: mem > 0 -> later_started(n)
+                :: else
+                fi;
+                n = 0
+#endif
             :: else
             fi
         :: else -> /* detach() */
@@ -621,7 +693,15 @@ inline serve()
             d_step { job_mem = mem; submitted++ }; /* pool_submit() */
             reap()
 #else
+#ifdef WAITS
+            if
+            :: push()
+            :: later_adopt()
+            fi;
+            reap()
+#else
             push() /* serve_inline(): after the reply's bytes */
+#endif
 #endif
         fi
     od
@@ -739,6 +819,32 @@ end_idle:
 }
 #endif
 
+/* ---- request process, threads that wait for locks ---- */
+
+#ifdef WAITS
+proctype grant()
+{
+    bool first;
+
+end_idle:
+    do
+    :: atomic {
+            waits > 0 -> /* post() */
+            waits--;
+            first = (granted == 0);
+            granted++
+        };
+        if
+#ifndef MUTANT_GRANT_NO_WAKE
+        :: first -> wake = true
+#endif
+        :: else
+        fi;
+        first = false
+    od
+}
+#endif
+
 /* ---- what must come of it ---- */
 
 #ifdef LIVENESS
@@ -761,6 +867,9 @@ init {
         run ring_thread();
 #ifdef POOL
         run worker();
+#endif
+#ifdef WAITS
+        run grant();
 #endif
 #ifndef LIVENESS
         run judge()

@@ -245,9 +245,10 @@ size_t lk_count_fds(const struct vm *vm)
 
 bool lk_fds_are(const struct vm *vm, size_t want)
 {
+    int64_t until_ns = now_ns() + (int64_t)DEADLINE_MS * 1000000;
     size_t got = lk_count_fds(vm);
 
-    for (int i = 0; i < DEADLINE_MS && got != want; i++) {
+    while (got != want && now_ns() < until_ns) {
         usleep(1000);
         got = lk_count_fds(vm);
     }
