@@ -107,6 +107,11 @@ def init_in(minor=36, flags=0x73fffffb):
     return u32(7) + u32(minor) + u32(131072) + u32(flags)
 
 
+# Behind the arguments of what makes a file; the odd room says that it counts.
+LABEL = u32(32) + u32(1) + u32(2) + u32(0) + b"security.a\0vv\0\0\0"
+GROUPS = u32(16) + u32(32) + u32(1) + u32(42)
+MKDIR_IN = u32(0o755) + u32(0o22) + b"made\0"
+CREATE_IN = u32(0o102) + u32(0o644) + u32(0o22) + u32(0) + b"made\0"
 RELEASE_IN = u64(0) + u32(0) + u32(0) + u64(0)
 SHAPES = {
     "lookup": (LOOKUP, 0, 0, b"file\0", 144),
@@ -127,6 +132,12 @@ SHAPES = {
     "mknod_device": (MKNOD, 0, 0, u32(0o20644) + u32(0x103) + u32(0) + u32(0)
                      + b"null\0", 144),
     "mkdir": (MKDIR, 0, 0, u32(0o755) + u32(0o22) + b"made\0", 144),
+    "mkdir_label": (MKDIR, 0, 0, MKDIR_IN + LABEL, 145),
+    "mkdir_label_that_lies": (MKDIR, 0, 0, MKDIR_IN + LABEL[:8]
+                              + u32(0xffffffff) + LABEL[12:], 145),
+    "create_groups": (CREATE, 0, 0, CREATE_IN + GROUPS + LABEL, 161),
+    "create_groups_that_lie": (CREATE, 0, 0, CREATE_IN + GROUPS[:8]
+                               + u32(0xffffffff) + u32(42), 161),
     "unlink": (UNLINK, 0, 0, b"file\0", 16),
     "rmdir": (RMDIR, 0, 0, b"dir\0", 16),
     "rename": (RENAME, 0, 0, u64(1) + b"file\0other\0", 16),
