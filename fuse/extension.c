@@ -153,7 +153,7 @@ int extension_take(struct request *r, uint64_t agreed)
         /* To libfuse it is a CREATE, which has the same shape; the operation
          * looks at the guest's header. */
         ((struct fuse_in_header *)r->arg)->opcode = FUSE_CREATE;
-        /* fall through */
+        __attribute__((fallthrough));
     case FUSE_CREATE:
         kill = ((const struct fuse_create_in *)args(r))->open_flags &
                FUSE_OPEN_KILL_SUIDGID;

@@ -189,7 +189,7 @@ static int in_guest(struct guest_queue *q, const struct row *r, uint64_t dir,
     case UNNAMED:
         fm_init(&m, PROTO_TMPFILE, dir);
         create.flags = O_WRONLY; /* O_EXCL: it may never get a name */
-        /* fall through */
+        __attribute__((fallthrough));
     case FILE_OF:
         fm_add(&m, &create, sizeof(create));
         m.room += sizeof(struct fuse_open_out);

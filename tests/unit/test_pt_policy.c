@@ -387,14 +387,18 @@ out:
 /* A session a thread, as in the device, all on one directory. */
 #define ROUNDS 400
 
+struct worker {
+    pthread_t thread;
+    struct mock t;
+    char mine[2];
+};
+
 static void *work(void *arg)
 {
-    struct mock t = m;
-    const char *mine = arg;
+    struct worker *w = arg;
+    struct mock t = w->t;
+    const char *mine = w->mine;
 
-    t.r = mock_request_new();
-    t.se = mock_session(m.fs);
-    CHECK_EQ(mock_init(t.se, t.r, NULL), 0, "");
     for (int i = 0; i < ROUNDS; i++) {
         uint64_t id, fh, shared;
         char name[16];
@@ -411,23 +415,31 @@ static void *work(void *arg)
         CHECK_EQ(mock_release(&t, FUSE_RELEASE, id, fh), 0, "");
         mock_forget(&t, id, 1);
     }
-    fuse_session_destroy(t.se);
-    mock_request_free(t.r);
     return NULL;
 }
 
 static void threads_share_one_tree(void)
 {
-    static char names[][2] = { "a", "b", "c", "d" };
-    pthread_t thread[ARRAY_SIZE(names)];
+    struct worker w[4];
 
     if (!start(NULL))
         return;
     CHECK_EQ(mkdir(mock_path(&m, "shared"), 0755), 0, "");
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        pthread_create(&thread[i], NULL, work, names[i]);
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        pthread_join(thread[i], NULL);
+    /* All sessions first: INIT changes what the operations go by, which the
+     * device does with its gate closed. */
+    for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
+        w[i] = (struct worker){ .t = m, .mine = { (char)('a' + i) } };
+        w[i].t.r = mock_request_new();
+        w[i].t.se = mock_session(m.fs);
+        CHECK_EQ(mock_init(w[i].t.se, w[i].t.r, NULL), 0, "");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+        pthread_create(&w[i].thread, NULL, work, &w[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
+        pthread_join(w[i].thread, NULL);
+        fuse_session_destroy(w[i].t.se);
+        mock_request_free(w[i].t.r);
+    }
     CHECK_EQ(mock_count(&m).nodes, 1, "");
     CHECK_EQ(mock_count(&m).handles, 0, "");
     mock_stop(&m);
