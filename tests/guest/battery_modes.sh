@@ -7,13 +7,13 @@
 # What the daemon is told in each mode.
 declare -A mode_args=(
     [plain]=""
-    [auto]="--cache=auto --xattr"
+    [auto]="--cache=auto --xattr --posix-acl"
     [metadata]="--cache=metadata --xattr"
     [never]="--cache=never --xattr --allow-direct-io"
     [always]="--cache=always --xattr --writeback"
 )
 # shellcheck disable=SC2034
-default_modes=(plain auto never always)
+default_modes=(auto never always)
 
 # mode_compare MODE HOST GUEST KERNEL [ARGUMENT...]: of compare.py.
 mode_compare()

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -160,6 +161,7 @@ static void nothing(int sig)
 static void a_signal_ends_the_wait(void)
 {
     struct sigaction sa = { .sa_handler = nothing };
+    struct itimerval often = { { 0, 200000 }, { 0, 200000 } };
     int fd, tube[2];
     pid_t pid;
     char c;
@@ -178,19 +180,21 @@ static void a_signal_ends_the_wait(void)
     need(read(tube[0], &c, 1) == 1, "read");
     sigaction(SIGALRM, &sa, NULL);
     fd = open("f", O_RDWR);
-    alarm(1);
+    /* Again and again: the first may come before the wait begins. */
+    setitimer(ITIMER_REAL, &often, NULL);
     want(EINTR, "record", lock(fd, F_SETLKW, F_WRLCK, 0, 0));
-    alarm(1);
     want(EINTR, "flock", flock(fd, LOCK_EX));
+    setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     want(0, "the killed one's are gone", lock(fd, F_SETLKW, F_WRLCK, 0, 0));
     want(0, "flock too", flock(fd, LOCK_EX));
 }
 
+/* Each waits for the other: one of them is told, whichever comes last. */
 static void deadlock(void)
 {
-    int fd, tube[2];
+    int fd, tube[2], told = 0;
     pid_t pid;
     char c;
 
@@ -204,15 +208,16 @@ static void deadlock(void)
 
         need(lock(two, F_SETLK, F_WRLCK, 1, 1) == 0, "lock");
         need(write(tube[1], "x", 1) == 1, "write");
-        alarm(20);
-        lock(two, F_SETLKW, F_WRLCK, 0, 1);
+        told = lock(two, F_SETLKW, F_WRLCK, 0, 1) < 0 && errno == EDEADLK;
+        need(write(tube[1], told ? "y" : "n", 1) == 1, "write");
         over();
     }
     need(read(tube[0], &c, 1) == 1, "read");
-    usleep(200000);
-    want(EDEADLK, "told", lock(fd, F_SETLKW, F_WRLCK, 1, 1));
-    need(lock(fd, F_SETLK, F_UNLCK, 0, 1) == 0, "unlock");
+    told = lock(fd, F_SETLKW, F_WRLCK, 1, 1) < 0 && errno == EDEADLK;
+    need(lock(fd, F_SETLK, F_UNLCK, 0, 2) == 0, "unlock");
+    need(read(tube[0], &c, 1) == 1, "read");
     await(pid);
+    eq("told", told + (c == 'y'), 1);
 }
 
 static void of_the_description(void)

@@ -101,11 +101,12 @@ static void execution(void)
 
 static void busy_text(void)
 {
-    int tube[2];
+    int tube[2], started[2];
+    char c;
     pid_t pid;
 
     copy_of_us("prog", 0755);
-    need(pipe(tube) == 0, "pipe");
+    need(pipe(tube) == 0 && pipe2(started, O_CLOEXEC) == 0, "pipe");
     /* Held in execution by a pipe it can not write its usage to. */
     pid = fork();
     if (pid == 0) {
@@ -121,7 +122,9 @@ static void busy_text(void)
         execve("./prog", argv, env);
         _exit(9);
     }
-    usleep(300000);
+    /* The child's end closes when it has become the program. */
+    close(started[1]);
+    need(read(started[0], &c, 1) == 0, "read");
     see("open to write", open("prog", O_WRONLY));
     see("truncate", truncate("prog", 10));
     want(0, "open to read", open("prog", O_RDONLY));

@@ -143,6 +143,8 @@ static void holes(void)
     need(ftruncate(fd, 1 << 20) == 0, "ftruncate");
     need(pwrite(fd, page, 4096, 65536) == 4096, "write");
     need(pwrite(fd, page, 4096, 524288) == 4096, "write");
+    /* What was written a moment ago is no hole. */
+    truth("fresh data", lseek(fd, 524288, SEEK_DATA) == 524288, true);
     want(0, "fsync", fsync(fd));
     eq("data from 0", lseek(fd, 0, SEEK_DATA), 65536);
     eq("hole from 0", lseek(fd, 0, SEEK_HOLE), 0);
