@@ -89,11 +89,27 @@ static int after_open(const struct pt_fs *fs, int fd, int flags)
 }
 
 /*
- * O_NOATIME is for a file's owner.  The guest's kernel has seen to that, by
- * the ids it knows; as an ordinary user we may be somebody else, and then it
- * remains a wish.
+ * Two reasons for EPERM can be helped.  O_NOATIME is for a file's owner; the
+ * guest's kernel has seen to that, by the ids it knows, but as an ordinary
+ * user we may be somebody else, and then it remains a wish.  And a file that
+ * may only be appended to (chattr +a) can be opened for nothing else.
  */
-static int open_node(struct pt_fs *fs, const struct pt_node *n, int flags)
+static int reopen(struct pt_fs *fs, const struct pt_node *n, int flags,
+                  bool append)
+{
+    int ret = pt_reopen(fs, n->fd, n->type, flags);
+
+    if (ret == -EPERM && (flags & O_NOATIME)) {
+        flags &= ~O_NOATIME;
+        ret = pt_reopen(fs, n->fd, n->type, flags);
+    }
+    if (ret == -EPERM && append)
+        ret = pt_reopen(fs, n->fd, n->type, flags | O_APPEND);
+    return ret;
+}
+
+static int open_node(struct pt_fs *fs, const struct pt_node *n, int flags,
+                     bool append)
 {
     int ret;
 
@@ -104,10 +120,7 @@ static int open_node(struct pt_fs *fs, const struct pt_node *n, int flags)
         if (ret < 0)
             return ret;
     }
-    ret = pt_reopen(fs, n->fd, n->type, flags);
-    if (ret == -EPERM && (flags & O_NOATIME))
-        ret = pt_reopen(fs, n->fd, n->type, flags & ~O_NOATIME);
-    return after_open(fs, ret, flags);
+    return after_open(fs, reopen(fs, n, flags, append), flags);
 }
 
 void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -121,7 +134,7 @@ void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     n = pt_pin(req, ino);
     if (!n)
         return;
-    ret = open_node(fs, n, flags);
+    ret = open_node(fs, n, flags, fi->flags & O_APPEND);
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)
         ret = add_handle(fs, ret, flags, ino, fi);

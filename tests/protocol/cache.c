@@ -164,7 +164,10 @@ static void holds(struct guest_queue *q, uint64_t node, const char *text)
 
 /* The guest acts on what it has cached: never ESTALE, the file it means; and
  * the next look leads to the new one, which is never taken for the old. */
-VM_TEST(what_is_replaced_on_the_host_stays_what_it_was, NULL)
+static const char *const descriptors[] = { "--inode-file-handles=never", NULL };
+static const struct vm_opts by_fd = { .d.args = descriptors };
+
+VM_TEST(what_is_replaced_on_the_host_stays_what_it_was, &by_fd)
 {
     struct fuse_entry_out old, dir, e;
     struct fuse_attr_out a;
@@ -197,6 +200,32 @@ VM_TEST(what_is_replaced_on_the_host_stays_what_it_was, NULL)
     CHECK_EQ(fc_lookup(q, dir.nodeid, "in", &e), -ENOENT, "not in the old");
     CHECK_EQ(fc_walk(q, "d/in", &e), 0, "by the path");
     holds(q, e.nodeid, "new");
+}
+
+/* By file handles there may be nothing left to open.  Linux looks the name up
+ * anew when it hears ESTALE, and has to find what is there now. */
+VM_TEST(what_is_replaced_on_the_host_is_found_anew, NULL)
+{
+    struct fuse_entry_out old, e;
+    struct fuse_open_out f;
+    int ret;
+
+    for (int i = 0; i < 20; i++) {
+        char is[8];
+
+        snprintf(is, sizeof(is), "is%d", i);
+        host_write(vm, "f", "old", 3);
+        host_write(vm, "n", is, strlen(is));
+        CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &old), 0, "");
+        CHECK_EQ(rename(daemon_path(vm->d, "n"), daemon_path(vm->d, "f")), 0,
+                 "");
+        ret = fc_open(q, FUSE_OPEN, old.nodeid, O_RDONLY, &f);
+        CHECK(ret == 0 || ret == -ESTALE, "the old one or none");
+        CHECK_EQ(fc_lookup(q, FC_ROOT, "f", &e), 0, "");
+        CHECK(e.nodeid != old.nodeid, "another file");
+        holds(q, e.nodeid, is);
+        CHECK_EQ(fc_getattr(q, FC_ROOT, NULL), 0, "");
+    }
 }
 
 /* ---- what INIT agrees upon ---- */
@@ -345,6 +374,7 @@ TAP_MAIN(TEST(every_reply_has_the_timeouts_that_were_set),
          TEST(one_timeout_is_for_both), TEST(a_missing_name_is_enoent),
          TEST(absence_has_a_timeout_when_asked_for),
          TEST(what_is_replaced_on_the_host_stays_what_it_was),
+         TEST(what_is_replaced_on_the_host_is_found_anew),
          TEST(pages_are_voided_by_time_unless_nobody_else_writes),
          TEST(nothing_is_written_back_where_nothing_is_cached),
          TEST(listing_with_attributes_can_be_had_in_every_mode),
