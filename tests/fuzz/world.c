@@ -14,7 +14,11 @@
 void world_open(struct world *w, unsigned int kind)
 {
     static const struct pt_opts opts[WORLD_KINDS] = {
-        { .xattr = true, .readdirplus = true, .announce_submounts = true },
+        { .xattr = true,
+          .readdirplus = true,
+          .announce_submounts = true,
+          .flock = true,
+          .posix_lock = true },
         { .cache = PT_CACHE_ALWAYS,
           .writeback = true,
           .allow_direct_io = true,
@@ -87,6 +91,13 @@ uint64_t world_handle(const struct world *w, uint8_t which)
     return w->n_handles ? w->handle[which % w->n_handles].id : 0;
 }
 
+/* The root, which an export may look up as "." and "..", is not counted. */
+static void gain_node(struct world *w, uint64_t id)
+{
+    if (id != 0 && id != FUSE_ROOT_ID)
+        gain(w->node, &w->n_nodes, id);
+}
+
 static void lose_node(struct world *w, uint64_t id, uint64_t count)
 {
     if (id != FUSE_ROOT_ID)
@@ -116,8 +127,7 @@ static void heard_entry(struct world *w, const uint8_t *out, size_t len)
 
     FUZZ_CHECK(len >= OUT + sizeof(e));
     memcpy(&e, out + OUT, sizeof(e));
-    if (e.nodeid != 0)
-        gain(w->node, &w->n_nodes, e.nodeid);
+    gain_node(w, e.nodeid);
 }
 
 static void heard_open(struct world *w, const uint8_t *out, size_t len,
@@ -141,8 +151,7 @@ static void heard_plus(struct world *w, const uint8_t *out, size_t len)
         memcpy(&d, out + at, sizeof(d));
         FUZZ_CHECK(d.dirent.namelen > 0 && d.dirent.namelen <= 255);
         FUZZ_CHECK(len - at >= FUSE_DIRENTPLUS_SIZE(&d));
-        if (d.entry_out.nodeid != 0)
-            gain(w->node, &w->n_nodes, d.entry_out.nodeid);
+        gain_node(w, d.entry_out.nodeid);
         at += FUSE_DIRENTPLUS_SIZE(&d);
     }
 }
@@ -161,6 +170,7 @@ static void heard_reply(struct world *w, const struct fuse_in_header *h,
         heard_entry(w, out, out_len);
         break;
     case FUSE_CREATE:
+    case PROTO_TMPFILE:
         heard_entry(w, out, out_len);
         heard_open(w, out, out_len, OUT + sizeof(struct fuse_entry_out));
         break;
@@ -275,4 +285,5 @@ void world_settle(struct world *w, struct guest_ring *g)
     pt_fs_count(w->fs, &n);
     FUZZ_CHECK(n.nodes == 1);
     FUZZ_CHECK(n.handles == 0);
+    FUZZ_CHECK(n.lock_owners == 0);
 }
