@@ -207,6 +207,31 @@ int fc_write(struct guest_queue *q, uint64_t node, uint64_t fh, uint64_t off,
     return ret;
 }
 
+void fc_listed(struct guest_queue *q, uint64_t dir, const char *name,
+               struct fuse_entry_out *e)
+{
+    struct fuse_direntplus d;
+    struct fuse_open_out f;
+    const uint8_t *p;
+    size_t len = 0, size;
+
+    CHECK_EQ(fc_open(q, FUSE_OPENDIR, dir, 0, &f), 0, name);
+    CHECK_EQ(fc_readdir(q, FUSE_READDIRPLUS, dir, f.fh, 0, 8192, &p, &len), 0,
+             name);
+    for (; len >= FUSE_NAME_OFFSET_DIRENTPLUS; p += size, len -= size) {
+        memcpy(&d, p, FUSE_NAME_OFFSET_DIRENTPLUS);
+        size = FUSE_DIRENTPLUS_SIZE(&d);
+        if (size > len)
+            break;
+        if (d.dirent.namelen == strlen(name) &&
+            memcmp(p + FUSE_NAME_OFFSET_DIRENTPLUS, name, strlen(name)) == 0) {
+            *e = d.entry_out;
+            return;
+        }
+    }
+    CHECK(false, "it is listed");
+}
+
 int fc_mkdir(struct guest_queue *q, const struct fc_who *who, uint64_t dir,
              const char *name, uint32_t mode, struct fuse_entry_out *e)
 {

@@ -44,6 +44,10 @@ int fc_write(struct guest_queue *q, uint64_t node, uint64_t fh, uint64_t off,
 /* @op: FUSE_READDIR or FUSE_READDIRPLUS. */
 int fc_readdir(struct guest_queue *q, uint32_t op, uint64_t node, uint64_t fh,
                uint64_t off, uint32_t size, const uint8_t **data, size_t *len);
+/* What the first answer of a READDIRPLUS of @dir tells of @name; a CHECK fails
+ * when it is not in there, and @e stays as it is. */
+void fc_listed(struct guest_queue *q, uint64_t dir, const char *name,
+               struct fuse_entry_out *e);
 int fc_mkdir(struct guest_queue *q, const struct fc_who *who, uint64_t dir,
              const char *name, uint32_t mode, struct fuse_entry_out *e);
 int fc_mknod(struct guest_queue *q, const struct fc_who *who, uint64_t dir,

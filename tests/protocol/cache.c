@@ -31,29 +31,6 @@ static void attr_is(const struct fuse_attr_out *a, const char *why)
     CHECK_EQ(a->attr_valid_nsec, HALF / 2, why);
 }
 
-/* The entry of @name in a listing of the root; node id 0: not found. */
-static struct fuse_entry_out listed(struct guest_queue *q, const char *name)
-{
-    struct fuse_direntplus d = { 0 };
-    struct fuse_open_out f;
-    const uint8_t *p;
-    size_t len = 0, size;
-
-    CHECK_EQ(fc_open(q, FUSE_OPENDIR, FC_ROOT, 0, &f), 0, "");
-    CHECK_EQ(fc_readdir(q, FUSE_READDIRPLUS, FC_ROOT, f.fh, 0, 4096, &p, &len),
-             0, "");
-    for (; len >= FUSE_NAME_OFFSET_DIRENTPLUS; p += size, len -= size) {
-        memcpy(&d, p, FUSE_NAME_OFFSET_DIRENTPLUS);
-        size = FUSE_DIRENTPLUS_SIZE(&d);
-        if (size > len)
-            break;
-        if (d.dirent.namelen == strlen(name) &&
-            memcmp(p + FUSE_NAME_OFFSET_DIRENTPLUS, name, strlen(name)) == 0)
-            return d.entry_out;
-    }
-    return (struct fuse_entry_out){ 0 };
-}
-
 VM_TEST(every_reply_has_the_timeouts_that_were_set,
         ARGS("--entry-timeout=2.5", "--attr-timeout", "0.25"))
 {
@@ -75,7 +52,7 @@ VM_TEST(every_reply_has_the_timeouts_that_were_set,
     entry_is(&e, "MKNOD");
     CHECK_EQ(fc_symlink(q, NULL, FC_ROOT, "s", "t", &e), 0, "");
     entry_is(&e, "SYMLINK");
-    e = listed(q, "f");
+    fc_listed(q, FC_ROOT, "f", &e);
     CHECK_EQ(e.nodeid, file.nodeid, "listed");
     entry_is(&e, "READDIRPLUS");
     CHECK_EQ(fc_getattr(q, file.nodeid, &a), 0, "");

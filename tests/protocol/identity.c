@@ -46,25 +46,10 @@ static struct ids of_entry(const struct fuse_entry_out *e)
 /* READDIRPLUS. */
 static struct ids listed(struct guest_queue *q, const char *name)
 {
-    struct fuse_direntplus d;
-    struct fuse_open_out f;
-    const uint8_t *p;
-    size_t len = 0, size;
+    struct fuse_entry_out e = { 0 };
 
-    CHECK_EQ(fc_open(q, FUSE_OPENDIR, FC_ROOT, 0, &f), 0, "");
-    CHECK_EQ(fc_readdir(q, FUSE_READDIRPLUS, FC_ROOT, f.fh, 0, 8192, &p, &len),
-             0, "");
-    for (; len >= FUSE_NAME_OFFSET_DIRENTPLUS; p += size, len -= size) {
-        memcpy(&d, p, FUSE_NAME_OFFSET_DIRENTPLUS);
-        size = FUSE_DIRENTPLUS_SIZE(&d);
-        if (size > len)
-            break;
-        if (d.dirent.namelen == strlen(name) &&
-            memcmp(p + FUSE_NAME_OFFSET_DIRENTPLUS, name, strlen(name)) == 0)
-            return of_entry(&d.entry_out);
-    }
-    CHECK(false, "it is listed");
-    return (struct ids){ 0 };
+    fc_listed(q, FC_ROOT, name, &e);
+    return of_entry(&e);
 }
 
 /* The request and the answer of the operation, as far as ids go. */

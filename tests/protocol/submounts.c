@@ -140,25 +140,10 @@ static const struct {
 static uint32_t listed_flags(struct guest_queue *q, uint64_t node,
                              const char *name)
 {
-    struct fuse_direntplus d;
-    struct fuse_open_out f;
-    const uint8_t *p;
-    size_t len = 0, size;
+    struct fuse_entry_out e = { .attr.flags = ~0u };
 
-    CHECK_EQ(fc_open(q, FUSE_OPENDIR, node, 0, &f), 0, "");
-    CHECK_EQ(fc_readdir(q, FUSE_READDIRPLUS, node, f.fh, 0, 4096, &p, &len), 0,
-             "");
-    for (; len >= FUSE_NAME_OFFSET_DIRENTPLUS; p += size, len -= size) {
-        memcpy(&d, p, FUSE_NAME_OFFSET_DIRENTPLUS);
-        size = FUSE_DIRENTPLUS_SIZE(&d);
-        if (size > len)
-            break;
-        if (d.dirent.namelen == strlen(name) &&
-            memcmp(p + FUSE_NAME_OFFSET_DIRENTPLUS, name, strlen(name)) == 0)
-            return d.entry_out.attr.flags;
-    }
-    CHECK(false, "it is listed");
-    return ~0u;
+    fc_listed(q, node, name, &e);
+    return e.attr.flags;
 }
 
 EACH_TEST(directories_that_are_mount_points_are_told)
