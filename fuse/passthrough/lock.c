@@ -140,6 +140,20 @@ static void answer(fuse_req_t req, int ret, bool detached)
         fuse_reply_err(req, -ret);
 }
 
+/* The pinned file of an operation whose locks are ours to keep; NULL: @req is
+ * answered. */
+static struct pt_handle *begin(fuse_req_t req, const struct fuse_file_info *fi,
+                               bool ours)
+{
+    struct pt_handle *h = NULL;
+
+    if (ours)
+        h = pt_handle_get(&pt_fs_of(req)->handles, fi->fh, PT_HANDLE_FILE);
+    if (!h)
+        fuse_reply_err(req, ours ? EBADF : ENOSYS);
+    return h;
+}
+
 /* ---- record locks ---- */
 
 static struct pt_lock_ask ask_of(const struct fuse_file_info *fi,
@@ -208,15 +222,9 @@ void pt_op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
     int ret;
 
     (void)ino;
-    if (!fs->opts.posix_lock) {
-        fuse_reply_err(req, ENOSYS);
+    h = begin(req, fi, fs->opts.posix_lock);
+    if (!h)
         return;
-    }
-    h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_FILE);
-    if (!h) {
-        fuse_reply_err(req, EBADF);
-        return;
-    }
     ret = set_record(fs, h, &ask, sleep, &detached);
     pt_handle_put(&fs->handles, h);
     answer(req, ret, detached);
@@ -233,15 +241,9 @@ void pt_op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
     int ret;
 
     (void)ino;
-    if (!fs->opts.posix_lock) {
-        fuse_reply_err(req, ENOSYS);
+    h = begin(req, fi, fs->opts.posix_lock);
+    if (!h)
         return;
-    }
-    h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_FILE);
-    if (!h) {
-        fuse_reply_err(req, EBADF);
-        return;
-    }
     ret = pt_owner_query(fs, h, &ask, &found, &pid);
     pt_handle_put(&fs->handles, h);
     if (ret < 0) {
@@ -287,15 +289,9 @@ void pt_op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
     int ret;
 
     (void)ino;
-    if (!fs->opts.flock) {
-        fuse_reply_err(req, ENOSYS);
+    h = begin(req, fi, fs->opts.flock);
+    if (!h)
         return;
-    }
-    h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_FILE);
-    if (!h) {
-        fuse_reply_err(req, EBADF);
-        return;
-    }
     ret = flock(h->fd, op | LOCK_NB) < 0 ? -errno : 0;
     pt_handle_put(&fs->handles, h);
     if (ret == -EWOULDBLOCK && !(op & LOCK_NB)) {
