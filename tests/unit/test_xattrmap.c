@@ -85,14 +85,14 @@ static void a_bad_rule_is_refused_with_its_position(void)
 /* @n times @one, and @tail. */
 static char *many(const char *one, size_t n, const char *tail)
 {
-    char *s = malloc(strlen(one) * n + strlen(tail) + 1);
+    char *s = malloc(strlen(one) * n + strlen(tail) + 1), *end = s;
 
     if (!s)
         abort();
-    s[0] = '\0';
     for (size_t i = 0; i < n; i++)
-        strcat(s, one);
-    return strcat(s, tail);
+        end = stpcpy(end, one);
+    strcpy(end, tail);
+    return s;
 }
 
 static void rules_have_bounds(void)
