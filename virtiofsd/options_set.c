@@ -38,8 +38,6 @@ int opt_apply(struct opt_ctx *x, const struct opt_row *row, const char *val)
 {
     int ret;
 
-    if (row->kind == OPT_LATER && !row->choices)
-        return opt_fail(x, val, "not supported by this version; leave it out");
     if (row->takes == TAKES_EQ_MAYBE && !val)
         val = row->bare_value;
     if (val && !*val)
@@ -118,12 +116,9 @@ static void choice_names(const struct opt_choice *c, char *buf, size_t len)
     size_t used = 0;
 
     for (const struct opt_choice *p = c; p->name; p++)
-        if (p->kind != OPT_LATER)
-            last = p;
+        last = p;
     buf[0] = '\0';
     for (; c->name && used < len; c++) {
-        if (c->kind == OPT_LATER)
-            continue;
         used += (size_t)snprintf(buf + used, len - used, "%s%s",
                                  used == 0   ? ""
                                  : c == last ? " or "
@@ -140,11 +135,6 @@ int set_choice(struct opt_ctx *x, const struct opt_row *row, const char *val)
     for (const struct opt_choice *c = row->choices; c->name; c++) {
         if (strcmp(c->name, val) != 0)
             continue;
-        if (c->kind == OPT_LATER)
-            return opt_fail(x, val,
-                            "not supported by this version; leave it out or "
-                            "use %s",
-                            names);
         if (c->kind != OPT_WORKS)
             opt_warn(x, val, row->advice);
         store(x, row, c->value);

@@ -15,7 +15,6 @@
 /* Choices that set nothing: each works by doing nothing, or is refused. */
 #define TOLD(c)      .choices = (c), .set = set_choice
 #define IGNORED      .kind = OPT_IGNORED, .set = set_nothing
-#define LATER        .kind = OPT_LATER, .set = set_nothing
 #define NO_MIGRATION "this version can not migrate; the option does nothing"
 
 /* clang-format off */
@@ -288,9 +287,8 @@ static void metavar(const struct opt_row *row, char *buf, size_t len)
         return;
     }
     for (const struct opt_choice *c = row->choices; c->name && used < len; c++)
-        if (c->kind != OPT_LATER)
-            used += (size_t)snprintf(buf + used, len - used, "%s%s",
-                                     used ? "|" : "", c->name);
+        used += (size_t)snprintf(buf + used, len - used, "%s%s",
+                                 used ? "|" : "", c->name);
 }
 
 static void help_line(FILE *out, const struct opt_row *row, const char *dashes)
@@ -309,12 +307,9 @@ static void help_line(FILE *out, const struct opt_row *row, const char *dashes)
              value);
     /* A long left side gets a line of its own. */
     if (strlen(left) > 26)
-        fprintf(out, "  %s\n  %-26s  %s", left, "", row->help);
+        fprintf(out, "  %s\n  %-26s  %s\n", left, "", row->help);
     else
-        fprintf(out, "  %-26s  %s", left, row->help);
-    fputs(row->kind == OPT_LATER && !row->choices ? "; not in this version\n"
-                                                  : "\n",
-          out);
+        fprintf(out, "  %-26s  %s\n", left, row->help);
 }
 
 void options_help(FILE *out)

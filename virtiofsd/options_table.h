@@ -24,7 +24,6 @@ enum opt_kind {
     OPT_WORKS,
     OPT_DEPRECATED, /* works; told on err what to use instead */
     OPT_IGNORED,    /* taken so that the launcher's line starts; told on err */
-    OPT_LATER,      /* work of a later version: refused, exit 2 */
 };
 
 struct opt_choice {

@@ -9,8 +9,7 @@ static void dump(const char *kind, const char *name,
 {
     printf("%s %s", kind, name);
     for (; choices && choices->name; choices++)
-        if (choices->kind != OPT_LATER)
-            printf(" %s", choices->name);
+        printf(" %s", choices->name);
     putchar('\n');
 }
 

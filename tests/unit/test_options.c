@@ -104,49 +104,6 @@ static void bad_lines_are_refused_in_one_line(void)
         check_refused(refused[i].line, refused[i].says);
 }
 
-static void check_later(const char *prefix, const struct opt_row *row,
-                        const char *val)
-{
-    char line[160], says[160], name[80];
-
-    snprintf(name, sizeof(name), "%s%s%s%s", prefix, row->name, val ? "=" : "",
-             val ? val : "");
-    snprintf(line, sizeof(line), BASE "%s", name);
-    snprintf(says, sizeof(says), "virtiofsd: %s: not supported by this version",
-             name);
-    check_refused(line, says);
-}
-
-/* Return: how many options or values of these rows are for later. */
-static size_t check_later_rows(const char *prefix, const struct opt_row *rows,
-                               size_t n)
-{
-    size_t found = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        const struct opt_row *row = &rows[i];
-
-        if (row->kind == OPT_LATER && !row->choices) {
-            check_later(prefix, row,
-                        row->takes == TAKES_NOTHING ? NULL : ":val:");
-            found++;
-        }
-        for (const struct opt_choice *c = row->choices; c && c->name; c++) {
-            if (c->kind != OPT_LATER)
-                continue;
-            check_later(prefix, row, c->name);
-            found++;
-        }
-    }
-    return found;
-}
-
-static void work_of_a_later_version_is_refused_by_name(void)
-{
-    CHECK_EQ(check_later_rows("--", options_long, options_long_n), 0, "");
-    CHECK_EQ(check_later_rows("-o ", options_o, options_o_n), 0, "");
-}
-
 /* --- what is taken ------------------------------------------------------- */
 
 static void the_defaults_are_the_peers(void)
@@ -478,7 +435,6 @@ static void help_names_every_row(void)
 }
 
 TAP_MAIN(TEST(bad_lines_are_refused_in_one_line),
-         TEST(work_of_a_later_version_is_refused_by_name),
          TEST(the_defaults_are_the_peers),
          TEST(flags_set_their_field_and_no_other),
          TEST(a_wish_is_given_in_either_dialect),
