@@ -193,7 +193,7 @@ static void closing_the_holder_grants_it(void)
     FOR_EACH_KIND(s)
     {
         if (!s.lk_flags)
-            CHECK_EQ(lk_flush(s.q, &s.held, HOLDER), 0, "");
+            CHECK_EQ(lk_flush(&s.vm.q[2], &s.held, HOLDER), 0, "");
         else
             CHECK_EQ(
                 fc_release(&s.vm.q[2], FUSE_RELEASE, s.held.node, s.held.fh), 0,
