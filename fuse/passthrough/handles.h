@@ -24,7 +24,7 @@ enum pt_handle_kind {
  * Where a directory is being read.  What getdents64() gave and the last reply
  * had no room for stays here, so that no entry is read, or lost, twice.
  */
-#define PT_DIR_BUF 8192
+#define PT_DIR_BUF 32768
 struct pt_dir {
     pthread_mutex_t lock; /* guards all below and the descriptor's position */
     off_t off;            /* the guest's cookie for the entry at pos */

@@ -160,19 +160,26 @@ static int lookup_unopened(struct pt_fs *fs, struct pt_node *parent,
     return 1;
 }
 
+int pt_lookup_open(struct pt_fs *fs, struct pt_node *parent, const char *name,
+                   struct pt_entry *out)
+{
+    int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+    fd = pt_fd_admit(&fs->nodes, fd < 0 ? -errno : fd);
+    return fd < 0 ? fd : pt_lookup_fd(fs, parent, fd, out);
+}
+
 int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
               struct pt_entry *out)
 {
-    int fd, ret;
+    int ret;
 
     if (by_handle(fs) || guess < GUESS_NEW) {
         ret = lookup_unopened(fs, parent, name, out);
         if (ret != 0)
             return MIN(ret, 0);
     }
-    fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    fd = pt_fd_admit(&fs->nodes, fd < 0 ? -errno : fd);
-    return fd < 0 ? fd : pt_lookup_fd(fs, parent, fd, out);
+    return pt_lookup_open(fs, parent, name, out);
 }
 
 struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,

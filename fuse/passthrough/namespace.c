@@ -58,6 +58,14 @@ static int label(fuse_req_t req, int dir_fd, const char *name,
     return ret;
 }
 
+/* A new directory is for something to be put into, or for its removal. */
+static int look_up(struct pt_fs *fs, struct pt_node *dir, bool is_dir,
+                   const char *name, struct pt_entry *ent)
+{
+    return is_dir ? pt_lookup_open(fs, dir, name, ent)
+                  : pt_lookup(fs, dir, name, ent);
+}
+
 /* SYMLINK, MKNOD, MKDIR: make it as the caller, look it up as ourselves. */
 static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
                  struct make_args *a)
@@ -75,7 +83,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
     a->dir_fd = dir->fd;
     ret = pt_run_as_caller(req, true, fn, a);
     if (ret == 0)
-        ret = pt_lookup(fs, dir, a->name, &ent);
+        ret = look_up(fs, dir, fn == make_dir, a->name, &ent);
     if (ret == 0 && request_ext(request_current())->n_secctx)
         ret = label(req, dir->fd, a->name, &ent);
     pt_node_put(&fs->nodes, dir);

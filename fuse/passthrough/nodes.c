@@ -212,9 +212,13 @@ struct pt_node *pt_node_get(struct pt_nodes *t, uint64_t id)
 
 void pt_node_put(struct pt_nodes *t, struct pt_node *n)
 {
+    int fd;
+
     if (!pt_slot_put(&n->slot))
         return;
-    close(atomic_exchange_explicit(&n->fd, -1, memory_order_relaxed));
+    fd = atomic_exchange_explicit(&n->fd, -1, memory_order_relaxed);
+    if (fd >= 0)
+        close(fd);
     if (n->fh.how) {
         pt_fh_drop(&n->fh);
         pt_mount_put(&t->mounts, n->key.mnt_id);
