@@ -92,7 +92,6 @@ int request_load(struct request *r)
     want = r->total;
     if (r->hdr.opcode == FUSE_WRITE)
         want = MIN(want, sizeof(r->hdr) + sizeof(struct fuse_write_in));
-    /* A shorter INIT than ours is an older guest's: what it lacks is zero. */
     if (want > REQUEST_ARG_MAX - sizeof(struct fuse_init_in))
         return -E2BIG;
     *copy = r->hdr;
@@ -101,7 +100,10 @@ int request_load(struct request *r)
     memset(&copy->pid + 1, 0, sizeof(uint32_t));
     chain_read(&r->chain, sizeof(r->hdr), r->arg + sizeof(r->hdr),
                want - sizeof(r->hdr));
-    memset(r->arg + want, 0, sizeof(struct fuse_init_in));
+    /* A shorter INIT than ours is an older guest's: what it lacks is zero.
+     * Nothing else is read behind its end. */
+    if (unlikely(r->hdr.opcode == FUSE_INIT))
+        memset(r->arg + want, 0, sizeof(struct fuse_init_in));
     r->arg_len = want;
     return 0;
 }
@@ -190,16 +192,49 @@ size_t request_reply_room(const struct request *r)
     return (size_t)MIN(room, (uint64_t)(UINT32_MAX / 2));
 }
 
+/* A file's side of a transfer. */
+struct transfer {
+    int fd, flags; /* flags for pwritev2(2) */
+    off_t off;
+    bool to_file;
+};
+
+/* Return: bytes moved, or -errno. */
+static ssize_t transfer(const struct transfer *t, const struct iovec *iov,
+                        int count, size_t done)
+{
+    off_t off = t->off + (off_t)done;
+    ssize_t got;
+
+    if (!t->to_file)
+        got = preadv(t->fd, iov, count, off);
+    else if (t->flags)
+        got = pwritev2(t->fd, iov, count, off, t->flags);
+    else
+        got = pwritev(t->fd, iov, count, off);
+    return got < 0 ? -errno : got;
+}
+
 /*
  * Move @size bytes between file and spans, REQUEST_IOV_MAX spans a call; one
  * call, as a rule, since neighbouring pages are one span.
+ * @skip, @total: bytes of the spans which are not payload, and of all.
  */
 static ssize_t move_file(struct request *r, const struct iovec *spans,
-                         uint32_t n, uint64_t skip, int fd, size_t size,
-                         off_t off, int flags, bool to_file)
+                         uint32_t n, uint64_t skip, uint64_t total, size_t size,
+                         const struct transfer *t)
 {
     size_t done = 0;
 
+    if (likely(size > 0 && total - skip == size)) {
+        uint32_t n_rest = n;
+        const struct iovec *rest = chain_rest(spans, &n_rest, skip);
+
+        /* The payload is what the driver laid out for it, and nothing else:
+         * the spans are the iovec. */
+        if (likely(rest && n_rest <= REQUEST_IOV_MAX))
+            return transfer(t, rest, (int)n_rest, 0);
+    }
     while (done < size) {
         int cnt = chain_iov(spans, n, skip + done, size - done, r->iov,
                             REQUEST_IOV_MAX);
@@ -208,14 +243,9 @@ static ssize_t move_file(struct request *r, const struct iovec *spans,
 
         if (cnt == 0)
             break;
-        if (!to_file)
-            got = preadv(fd, r->iov, cnt, off + (off_t)done);
-        else if (flags)
-            got = pwritev2(fd, r->iov, cnt, off + (off_t)done, flags);
-        else
-            got = pwritev(fd, r->iov, cnt, off + (off_t)done);
+        got = transfer(t, r->iov, cnt, done);
         if (got < 0)
-            return done > 0 ? (ssize_t)done : -errno;
+            return done > 0 ? (ssize_t)done : got;
         done += (size_t)got;
         if ((size_t)got < part)
             break;
@@ -225,13 +255,15 @@ static ssize_t move_file(struct request *r, const struct iovec *spans,
 
 ssize_t request_read_file(struct request *r, int fd, size_t size, off_t off)
 {
+    struct transfer t = { .fd = fd, .off = off };
     ssize_t got;
 
     size = MIN(size, request_reply_room(r));
     if (off < 0)
         return -EINVAL;
     got = move_file(r, chain_writable(&r->chain), r->chain.n_writable,
-                    sizeof(struct fuse_out_header), fd, size, off, 0, false);
+                    sizeof(struct fuse_out_header), r->chain.writable_bytes,
+                    size, &t);
     r->in_place = got > 0 ? (size_t)got : 0;
     return got;
 }
@@ -240,12 +272,15 @@ ssize_t request_write_file(struct request *r, int fd, size_t size, off_t off,
                            int flags)
 {
     uint64_t skip = sizeof(r->hdr) + sizeof(struct fuse_write_in);
+    struct transfer t = {
+        .fd = fd, .flags = flags, .off = off, .to_file = true
+    };
 
     if (off < 0)
         return -EINVAL;
     size = MIN(size, (size_t)(r->total - skip)); /* checked by validate.c */
-    return move_file(r, r->chain.iov, r->chain.n_readable, skip, fd, size, off,
-                     flags, true);
+    return move_file(r, r->chain.iov, r->chain.n_readable, skip,
+                     r->chain.readable_bytes, size, &t);
 }
 
 void *request_scratch(struct request *r, size_t size)

@@ -43,142 +43,247 @@ void chain_fini(struct chain *c)
     c->gpa = NULL;
 }
 
-/* A copy in host order: the guest can change the original under our eyes. */
-static struct vring_desc_raw desc_copy(const uint8_t *d)
-{
-    struct vring_desc_raw raw;
+/*
+ * Fields of a descriptor, each read once: the guest can change it under our
+ * eyes, and the compiler may not go back for what it has read.  memcpy: an
+ * indirect table may begin at any byte.
+ */
+#define READ_FIELD(name, type, to_host)                                        \
+    static inline type name(const uint8_t *p)                                  \
+    {                                                                          \
+        type v;                                                                \
+                                                                               \
+        memcpy(&v, p, sizeof(v));                                              \
+        __asm__ __volatile__("" : "+r"(v));                                    \
+        return to_host(v);                                                     \
+    }
+READ_FIELD(read_64, uint64_t, le64toh)
+READ_FIELD(read_32, uint32_t, le32toh)
+READ_FIELD(read_16, uint16_t, le16toh)
 
-    /* memcpy: an indirect table may begin at any byte. */
-    memcpy(&raw, d, sizeof(raw));
-    /* The compiler may not go back to guest memory for a field. */
-    __asm__ __volatile__("" : "+m"(raw));
+static inline struct vring_desc_raw desc_copy(const uint8_t *d)
+{
     return (struct vring_desc_raw){
-        .addr = le64toh(raw.addr),
-        .len = le32toh(raw.len),
-        .flags = le16toh(raw.flags),
-        .next = le16toh(raw.next),
+        .addr = read_64(d),
+        .len = read_32(d + offsetof(struct vring_desc_raw, len)),
+        .flags = read_16(d + offsetof(struct vring_desc_raw, flags)),
+        .next = read_16(d + offsetof(struct vring_desc_raw, next)),
     };
 }
 
-/* Append one piece; merge it with the span before when the two touch. */
-static int add_span(struct chain *c, void *va, uint64_t len, uint64_t gpa,
-                    bool write)
+/* Append one piece; merge it with the span before when the two touch.
+ * @first: where the part begins which it belongs to. */
+static int add_span(struct chain *c, uint32_t first, uint32_t *n, void *va,
+                    uint64_t len, uint64_t gpa)
 {
-    uint32_t n = c->n_readable + c->n_writable;
-    uint32_t mine = write ? c->n_writable : c->n_readable;
-
-    if (mine > 0) {
-        struct iovec *last = &c->iov[n - 1];
+    if (*n > first) {
+        struct iovec *last = &c->iov[*n - 1];
 
         /* The same host addresses may be two guest addresses, so what is
          * logged by guest address must touch there too. */
         if ((uint8_t *)last->iov_base + last->iov_len == va &&
-            (!c->log || !write || c->gpa[n - 1] + last->iov_len == gpa)) {
+            (!c->log || c->gpa[*n - 1] + last->iov_len == gpa)) {
             last->iov_len += len;
             return 0;
         }
     }
-    if (n >= CHAIN_MAX_SPANS)
+    if (*n >= CHAIN_MAX_SPANS)
         return -E2BIG;
-    c->iov[n] = (struct iovec){ va, len };
+    c->iov[*n] = (struct iovec){ va, len };
     if (c->log)
-        c->gpa[n] = gpa;
-    if (write)
-        c->n_writable++;
-    else
-        c->n_readable++;
-    return 0;
-}
-
-static int add_buffer(struct chain *c, const struct memmap *mm,
-                      const struct vring_desc_raw *d)
-{
-    uint64_t gpa = d->addr, left = d->len;
-    bool write = d->flags & DESC_F_WRITE;
-
-    if (write)
-        c->writable_bytes += left;
-    else
-        c->readable_bytes += left;
-    while (left > 0) {
-        uint64_t got;
-        void *va;
-        int ret = memmap_piece(mm, (gpa_t){ gpa }, left, &va, &got);
-
-        if (ret == 0)
-            ret = add_span(c, va, got, gpa, write);
-        if (ret < 0)
-            return ret;
-        gpa += got;
-        left -= got;
-    }
+        c->gpa[*n] = gpa;
+    (*n)++;
     return 0;
 }
 
 /*
- * Where the walk goes on in the table which an indirect descriptor names.
- * The chain it replaces may be no longer than what one chain may hold.
+ * A buffer of any kind: empty, in another region than the one before or over
+ * several, logged.
+ * @first, @n: the first span of its part, and how many there are in all.
+ * Return: how many there are now, or -errno.
  */
-static int enter_indirect(const struct vring *v, const struct vring_desc_raw *d,
-                          const uint8_t **table, uint32_t *n)
+static __attribute__((noinline)) int add_buffer(struct chain *c,
+                                                const struct memmap *mm,
+                                                uint64_t gpa, uint64_t left,
+                                                uint32_t first, uint32_t n)
 {
-    void *va;
+    while (left > 0) {
+        const struct memregion *r = memmap_find(mm, (gpa_t){ gpa });
+        uint64_t got;
+        int ret;
 
-    if (!v->indirect || (d->flags & DESC_F_NEXT))
+        if (!r)
+            return -EFAULT;
+        got = MIN(left, r->size - (gpa - r->gpa));
+        ret = add_span(c, first, &n, r->va + (gpa - r->gpa), got, gpa);
+        if (ret < 0)
+            return ret;
+        c->region = (uint32_t)(r - mm->r);
+        gpa += got;
+        left -= got;
+    }
+    return (int)n;
+}
+
+/**
+ * struct walk - a walk under way.
+ * @table, @n:  where descriptors are, how many.
+ * @left:       how many more there may be.
+ * @r:          the region of the last buffer; the next lies in it too, as a
+ *              rule.  One that holds nothing where each buffer is logged.
+ * @first, @at: spans of the part that is being filled: where it begins, where
+ *              the next one goes.
+ * @limit:      of @at.
+ * @end:        one past the last span; NULL when there is none to merge with.
+ * @bytes:      of the part.
+ * @part:       DESC_F_WRITE in the writable one, 0 before.
+ */
+struct walk {
+    const uint8_t *table;
+    uint32_t n, left;
+    const struct memregion *r;
+    struct iovec *first, *at, *limit;
+    uint8_t *end;
+    uint64_t bytes;
+    uint16_t part;
+    bool in_indirect;
+};
+
+static inline void begin_walk(struct chain *c, struct walk *w,
+                              const struct vring *v)
+{
+    static const struct memregion nothing;
+
+    c->n_readable = c->n_writable = 0;
+    c->readable_bytes = c->writable_bytes = 0;
+    c->log = v->log;
+    /* The table may be another than last time's; what is at that place of it
+     * is as good a guess as any. */
+    w->r = v->log || c->region >= v->mm->n ? &nothing : &v->mm->r[c->region];
+    w->first = w->at = c->iov;
+    w->limit = c->iov + CHAIN_MAX_SPANS;
+}
+
+static inline void end_part(struct chain *c, struct walk *w)
+{
+    uint32_t n = (uint32_t)(w->at - w->first);
+
+    if (w->part) {
+        c->n_writable = n;
+        c->writable_bytes = w->bytes;
+    } else {
+        c->n_readable = n;
+        c->readable_bytes = w->bytes;
+    }
+    w->part = DESC_F_WRITE;
+    w->first = w->at;
+    w->end = NULL;
+    w->bytes = 0;
+}
+
+/*
+ * Go on in the table which an indirect descriptor names.  The chain it
+ * replaces may be no longer than what one chain may hold.
+ */
+static inline int enter_indirect(struct chain *c, struct walk *w,
+                                 const struct vring *v,
+                                 const struct vring_desc_raw *d)
+{
+    const struct memregion *r = w->r;
+
+    if (w->in_indirect || !v->indirect || (d->flags & DESC_F_NEXT))
         return -EINVAL;
-    if (d->len == 0 || d->len % sizeof(struct vring_desc_raw) != 0)
+    if (d->len == 0 || d->len % sizeof(*d) != 0)
         return -EINVAL;
-    if (d->len / sizeof(struct vring_desc_raw) > CHAIN_MAX_DESCS)
+    if (d->len / sizeof(*d) > CHAIN_MAX_DESCS)
         return -E2BIG;
-    if (memmap_span(v->mm, (gpa_t){ d->addr }, d->len, &va) < 0)
-        return -EFAULT;
-    *table = va;
-    *n = (uint32_t)(d->len / sizeof(struct vring_desc_raw));
+    if (unlikely(!memregion_holds(r, d->addr, d->len))) {
+        r = memmap_find(v->mm, (gpa_t){ d->addr });
+        if (!r || !memregion_holds(r, d->addr, d->len))
+            return -EFAULT;
+    }
+    c->n_descs = v->size - w->left;
+    w->in_indirect = true;
+    w->table = r->va + (d->addr - r->gpa);
+    w->n = w->left = d->len / sizeof(*d);
+    return 0;
+}
+
+static inline int take_buffer(struct chain *c, struct walk *w,
+                              const struct vring *v,
+                              const struct vring_desc_raw *d)
+{
+    uint8_t *va;
+    int n;
+
+    w->bytes += d->len;
+    if (likely(memregion_holds(w->r, d->addr, d->len))) {
+        va = w->r->va + (d->addr - w->r->gpa);
+        if (va == w->end)
+            w->at[-1].iov_len += d->len;
+        else if (likely(w->at != w->limit))
+            *w->at++ = (struct iovec){ va, d->len };
+        else
+            return -E2BIG;
+        w->end = va + d->len;
+        return 0;
+    }
+    n = add_buffer(c, v->mm, d->addr, d->len, (uint32_t)(w->first - c->iov),
+                   (uint32_t)(w->at - c->iov));
+    if (n < 0)
+        return n;
+    w->at = c->iov + n;
+    if (w->at > w->first)
+        w->end = (uint8_t *)w->at[-1].iov_base + w->at[-1].iov_len;
+    if (!v->log && d->len > 0)
+        w->r = &v->mm->r[c->region];
     return 0;
 }
 
 int chain_walk(struct chain *c, const struct vring *v, uint16_t head)
 {
-    const uint8_t *table = (const uint8_t *)v->desc;
-    uint32_t n = v->size, idx = head, left = v->size;
-    bool in_indirect = false, seen_writable = false;
+    struct walk w = {
+        .table = (const uint8_t *)v->desc,
+        .n = v->size,
+        .left = v->size,
+    };
+    uint32_t idx = head;
 
-    c->n_readable = c->n_writable = 0;
-    c->readable_bytes = c->writable_bytes = 0;
-    c->n_descs = 0;
-    c->log = v->log;
+    begin_walk(c, &w, v);
     for (;;) {
         struct vring_desc_raw d;
         int ret;
 
-        if (idx >= n)
+        if (unlikely(idx >= w.n))
             return -EINVAL;
-        if (left-- == 0)
+        if (unlikely(w.left-- == 0))
             return -ELOOP;
-        c->n_descs += !in_indirect;
-        d = desc_copy(table + (size_t)idx * sizeof(d));
-        if (d.flags & DESC_F_INDIRECT) {
-            if (in_indirect)
-                return -EINVAL;
-            ret = enter_indirect(v, &d, &table, &n);
-            if (ret < 0)
-                return ret;
-            in_indirect = true;
-            idx = 0;
-            left = n;
-            continue;
+        d = desc_copy(w.table + (size_t)idx * sizeof(d));
+        if (d.flags != (w.part | DESC_F_NEXT)) {
+            if (d.flags & DESC_F_INDIRECT) {
+                ret = enter_indirect(c, &w, v, &d);
+                if (ret < 0)
+                    return ret;
+                idx = 0;
+                continue;
+            }
+            if ((d.flags & DESC_F_WRITE) != w.part) {
+                if (w.part)
+                    return -EINVAL; /* readable behind writable */
+                end_part(c, &w);
+            }
         }
-        if (d.flags & DESC_F_WRITE)
-            seen_writable = true;
-        else if (seen_writable)
-            return -EINVAL;
-        ret = add_buffer(c, v->mm, &d);
-        if (ret < 0)
+        ret = take_buffer(c, &w, v, &d);
+        if (unlikely(ret < 0))
             return ret;
         if (!(d.flags & DESC_F_NEXT))
-            return 0;
+            break;
         idx = d.next;
     }
+    if (!w.in_indirect)
+        c->n_descs = v->size - w.left;
+    end_part(c, &w);
+    return 0;
 }
 
 int chain_iov(const struct iovec *iov, uint32_t n, uint64_t off, uint64_t len,
@@ -227,16 +332,31 @@ static size_t copy_spans(const struct iovec *iov, uint32_t n, uint64_t off,
     return done;
 }
 
-size_t chain_read(const struct chain *c, uint64_t off, void *to, size_t len)
+size_t chain_read_spans(const struct chain *c, uint64_t off, void *to,
+                        size_t len)
 {
     return copy_spans(c->iov, c->n_readable, off, to, len, false);
 }
 
-size_t chain_write(const struct chain *c, uint64_t off, const void *from,
-                   size_t len)
+size_t chain_write_spans(const struct chain *c, uint64_t off, const void *from,
+                         size_t len)
 {
     return copy_spans(chain_writable(c), c->n_writable, off, (uint8_t *)from,
                       len, true);
+}
+
+const struct iovec *chain_rest(const struct iovec *iov, uint32_t *n,
+                               uint64_t off)
+{
+    uint32_t left = *n;
+
+    while (off > 0 && left > 0 && off >= iov->iov_len) {
+        off -= iov->iov_len;
+        iov++;
+        left--;
+    }
+    *n = left;
+    return off == 0 ? iov : NULL;
 }
 
 void chain_log(const struct chain *c, uint64_t len)

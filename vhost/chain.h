@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "vhost/vring.h"
@@ -30,6 +31,7 @@ struct chain {
     uint32_t n_readable, n_writable;
     uint64_t readable_bytes, writable_bytes;
     uint32_t n_descs;     /* of the ring's own table */
+    uint32_t region;      /* of the table, where the last walk ended: a guess */
     struct dirtylog *log; /* the ring's, borrowed; NULL: nothing is logged */
 };
 
@@ -58,14 +60,64 @@ static inline struct iovec *chain_writable(const struct chain *c)
 }
 
 /**
+ * chain_flat() - find bytes that lie in one span.
+ * @iov, @n: the readable or writable spans.
+ * @off, @len: which bytes, from their start.
+ * Looks at the first two spans only, where Linux puts headers and arguments.
+ * Return: where they are, or NULL.
+ */
+static inline uint8_t *chain_flat(const struct iovec *iov, uint32_t n,
+                                  uint64_t off, size_t len)
+{
+    if (n > 1 && off >= iov->iov_len) {
+        off -= iov->iov_len;
+        iov++;
+    }
+    if (n == 0 || off > iov->iov_len || len > iov->iov_len - off)
+        return NULL;
+    return (uint8_t *)iov->iov_base + off;
+}
+
+size_t chain_read_spans(const struct chain *c, uint64_t off, void *to,
+                        size_t len);
+size_t chain_write_spans(const struct chain *c, uint64_t off, const void *from,
+                         size_t len);
+
+/**
  * chain_read() - copy from the readable part.
  * @off: bytes from its start. Return: bytes copied; fewer at its end.
  */
-size_t chain_read(const struct chain *c, uint64_t off, void *to, size_t len);
+static inline size_t chain_read(const struct chain *c, uint64_t off, void *to,
+                                size_t len)
+{
+    const uint8_t *p = chain_flat(c->iov, c->n_readable, off, len);
+
+    if (unlikely(!p))
+        return chain_read_spans(c, off, to, len);
+    memcpy(to, p, len);
+    return len;
+}
 
 /* Copy into the writable part; the same rules.  Not logged: chain_log(). */
-size_t chain_write(const struct chain *c, uint64_t off, const void *from,
-                   size_t len);
+static inline size_t chain_write(const struct chain *c, uint64_t off,
+                                 const void *from, size_t len)
+{
+    uint8_t *p = chain_flat(chain_writable(c), c->n_writable, off, len);
+
+    if (unlikely(!p))
+        return chain_write_spans(c, off, from, len);
+    memcpy(p, from, len);
+    return len;
+}
+
+/**
+ * chain_rest() - the spans behind the first @off bytes.
+ * @iov: the readable or writable spans, @n of them.
+ * @n:   in and out, how many.
+ * Return: the spans, borrowed; NULL when none begins exactly there.
+ */
+const struct iovec *chain_rest(const struct iovec *iov, uint32_t *n,
+                               uint64_t off);
 
 /**
  * chain_iov() - a part of the readable or writable spans as an iovec array.

@@ -247,30 +247,36 @@ int memmap_fence(struct memmap *mm)
     return 0;
 }
 
-int memmap_piece(const struct memmap *mm, gpa_t addr, uint64_t len, void **va,
-                 uint64_t *got)
+const struct memregion *memmap_find(const struct memmap *mm, gpa_t addr)
 {
     uint32_t lo = 0, hi = mm->n;
 
-    if (len == 0)
-        return -EFAULT;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         const struct memregion *r = &mm->r[mid];
 
-        if (addr.v < r->gpa) {
+        if (addr.v < r->gpa)
             hi = mid;
-        } else if (addr.v - r->gpa >= r->size) {
+        else if (addr.v - r->gpa >= r->size)
             lo = mid + 1;
-        } else {
-            uint64_t off = addr.v - r->gpa;
-
-            *va = r->va + off;
-            *got = MIN(len, r->size - off);
-            return 0;
-        }
+        else
+            return r;
     }
-    return -EFAULT;
+    return NULL;
+}
+
+int memmap_piece(const struct memmap *mm, gpa_t addr, uint64_t len, void **va,
+                 uint64_t *got)
+{
+    const struct memregion *r = memmap_find(mm, addr);
+    uint64_t off;
+
+    if (!r || len == 0)
+        return -EFAULT;
+    off = addr.v - r->gpa;
+    *va = r->va + off;
+    *got = MIN(len, r->size - off);
+    return 0;
 }
 
 int memmap_span(const struct memmap *mm, gpa_t addr, uint64_t len, void **va)

@@ -41,6 +41,16 @@ struct memmap {
     struct memregion r[];
 };
 
+/* Does all of a span lie in @r?  An empty one lies nowhere. */
+static inline bool memregion_holds(const struct memregion *r, uint64_t gpa,
+                                   uint64_t len)
+{
+    uint64_t off = gpa - r->gpa;
+
+    /* Below @r->gpa this wraps to more than a region can be long. */
+    return off < r->size && len - 1 < r->size - off;
+}
+
 /**
  * memmap_create() - a map that holds nothing.
  * Return: the map with one reference, or NULL without memory.
@@ -101,6 +111,9 @@ void memmap_put(struct memmap *mm);
  * Return: 0 or -EFAULT.
  */
 int memmap_span(const struct memmap *mm, gpa_t addr, uint64_t len, void **va);
+
+/* Return: the region that holds this byte, or NULL. */
+const struct memregion *memmap_find(const struct memmap *mm, gpa_t addr);
 
 /**
  * memmap_piece() - the first part of a span that lies in one region.

@@ -113,6 +113,71 @@ static void a_buffer_over_two_regions_is_two_spans(void)
     teardown();
 }
 
+/* The region of the last buffer is where the next is looked for first. */
+static void buffers_are_found_in_any_region(void)
+{
+    struct memmap *low_only;
+    void *high;
+
+    setup();
+    CHECK_EQ(memmap_span(mm, (gpa_t){ BASE + HALF }, HALF, &high), 0, "");
+    DESC(0, BASE + HALF, 0x10, N, 1);
+    DESC(1, BASE + HALF - 0x10, 0x10, N, 2);
+    DESC(2, BASE + HALF + 0x30, 0x10, N, 3);
+    DESC(3, BASE + 2 * HALF - 1, 1, W, 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(chain_walk(&chain, &ring, 0), 0, "");
+        CHECK_EQ(chain.n_readable, 3, "");
+        CHECK(chain.iov[0].iov_base == high, "high");
+        CHECK(chain.iov[1].iov_base == low + HALF - 0x10, "low");
+        CHECK(chain.iov[2].iov_base == (uint8_t *)high + 0x30, "high again");
+        CHECK(chain_writable(&chain)->iov_base == (uint8_t *)high + HALF - 1,
+              "its last byte");
+    }
+    /* What it remembers of one table says nothing about the next. */
+    CHECK_EQ(memmap_without(mm, 3, BASE + HALF, HALF, &low_only), 0, "");
+    memmap_put(ring.mm);
+    ring.mm = low_only;
+    CHECK_EQ(chain_walk(&chain, &ring, 3), -EFAULT, "the region is gone");
+    DESC(3, BASE + HALF - 1, 1, W, 0);
+    CHECK_EQ(chain_walk(&chain, &ring, 3), 0, "the other is not");
+    DESC(3, BASE + HALF - 1, 2, W, 0);
+    CHECK_EQ(chain_walk(&chain, &ring, 3), -EFAULT, "a byte too long");
+    DESC(3, BASE - 1, 1, W, 0);
+    CHECK_EQ(chain_walk(&chain, &ring, 3), -EFAULT, "just below");
+    teardown();
+}
+
+/* As many descriptors as there can be, none of which touches the next. */
+static void more_spans_than_there_is_room_for_break_the_ring(void)
+{
+    enum { MAX = VRING_SIZE_MAX, TABLES = 2 * MAX * 16, DATA = BASE + TABLES };
+    auto_fd fd = memfd_create("guest", MFD_CLOEXEC);
+    struct memmap *none = memmap_create(0), *big;
+    struct vring_desc_raw *d;
+    struct vring v = { .size = MAX, .indirect = true };
+    struct chain c;
+    void *va;
+
+    CHECK_EQ(ftruncate(fd, TABLES + 0x1000), 0, "");
+    CHECK_EQ(memmap_with(none, 1, BASE, TABLES + 0x1000, fd, 0, &big), 0, "");
+    CHECK_EQ(memmap_span(big, (gpa_t){ BASE }, TABLES, &va), 0, "");
+    CHECK_EQ(chain_init(&c), 0, "");
+    v.desc = d = va;
+    v.mm = big;
+    for (uint32_t i = 0; i < 2 * MAX; i++)
+        d[i] = (struct vring_desc_raw){ DATA + 2 * (i & 7), 1, N,
+                                        (uint16_t)((i & (MAX - 1)) + 1) };
+    d[MAX - 1] = (struct vring_desc_raw){ BASE + MAX * 16, MAX * 16, I, 0 };
+    d[2 * MAX - 1].flags = 0;
+    CHECK_EQ(chain_walk(&c, &v, MAX - 1), 0, "a table full");
+    CHECK_EQ(c.n_readable, MAX, "");
+    CHECK_EQ(chain_walk(&c, &v, MAX - 600), -E2BIG, "two tables full");
+    memmap_put(none);
+    memmap_put(big);
+    chain_fini(&c);
+}
+
 static void empty_buffers_are_skipped(void)
 {
     setup();
@@ -268,6 +333,24 @@ static void a_part_of_the_spans_is_an_iovec(void)
     CHECK_EQ(chain_iov(in, 3, 30, 1, out, 3), 0, "behind the end");
 }
 
+static void spans_behind_a_header_are_taken_as_they_are(void)
+{
+    struct iovec in[3] = { { low, 16 }, { low + 100, 10 }, { low + 200, 10 } };
+    uint32_t n = 3;
+
+    CHECK(chain_rest(in, &n, 16) == in + 1 && n == 2, "behind the first");
+    n = 3;
+    CHECK(chain_rest(in, &n, 26) == in + 2 && n == 1, "behind two");
+    n = 3;
+    CHECK(chain_rest(in, &n, 0) == in && n == 3, "all");
+    n = 3;
+    CHECK(chain_rest(in, &n, 15) == NULL, "within one");
+    n = 3;
+    CHECK(chain_rest(in, &n, 37) == NULL, "past the end");
+    n = 3;
+    CHECK(chain_rest(in, &n, 36) && n == 0, "at the end");
+}
+
 static void what_is_written_is_logged_page_by_page(void)
 {
     auto_fd fd = memfd_create("log", MFD_CLOEXEC);
@@ -299,10 +382,13 @@ static void what_is_written_is_logged_page_by_page(void)
 TAP_MAIN(TEST(a_chain_splits_into_readable_and_writable),
          TEST(touching_buffers_are_one_span),
          TEST(a_buffer_over_two_regions_is_two_spans),
+         TEST(buffers_are_found_in_any_region),
+         TEST(more_spans_than_there_is_room_for_break_the_ring),
          TEST(empty_buffers_are_skipped),
          TEST(an_indirect_table_takes_the_chains_place),
          TEST(an_indirect_table_may_begin_at_any_byte),
          TEST(a_bad_chain_is_told_by_what_is_wrong),
          TEST(copies_cross_spans_and_stop_at_the_end),
          TEST(a_part_of_the_spans_is_an_iovec),
+         TEST(spans_behind_a_header_are_taken_as_they_are),
          TEST(what_is_written_is_logged_page_by_page))
