@@ -2,7 +2,6 @@
 #include "fuse/queue.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,19 +13,8 @@
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/probes.h"
 
-/* A ring without a kick fd is looked at this often. */
-#define POLL_NS 1000000
-/* How soon to look again at a slot whose writer got stuck. */
-#define RETRY_NS 10000000
 /* The operations build replies in the request's scratch, not on the stack. */
 #define STACK_BYTES ((size_t)512 << 10)
-
-/* Statistics have one writer: no locked instruction is needed. */
-static void bump(_Atomic uint64_t *n)
-{
-    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
 
 void queue_call(struct queue *q)
 {
@@ -38,7 +26,7 @@ void queue_call(struct queue *q)
     if (write(q->fd[RING_FD_CALL], &one, sizeof(one)) < 0 && errno != EAGAIN)
         log_limited(LOG_LEVEL_WARN, "fuse: ring %u: call fd: %s", q->idx,
                     strerror(errno));
-    bump(&q->run->calls);
+    queue_count(&q->run->calls);
 }
 
 void queue_notify(struct queue *q)
@@ -202,7 +190,8 @@ static void memory_lost(struct queue *q)
 }
 
 /*
- * Take requests until the ring is empty and armed, or the slot has changed.
+ * Take requests until the ring is empty and the thread may sleep, or the slot
+ * has changed.
  * Return: true when there may be more to do at once.
  *
  * Model (tests/model/kick.pml): serve.
@@ -224,16 +213,15 @@ static bool queue_serve(struct queue *q)
             return false;
         }
         if (ret == 0) {
-            if (!vring_arm(&q->ring))
+            if (!queue_ran_dry(q))
                 return false;
-            vring_disarm(&q->ring);
             continue;
         }
         PROBE3(req_pop, q->idx, head, q->ring.last_avail);
         set_in_flight(q, q->in_flight + 1);
         atomic_store_explicit(&q->run->last_avail, q->ring.last_avail,
                               memory_order_relaxed);
-        bump(&q->run->requests);
+        queue_count(&q->run->requests);
         if (q->jobs)
             serve_pooled(q, head);
         else
@@ -244,60 +232,6 @@ static bool queue_serve(struct queue *q)
         if (!q->live)
             return false;
     }
-}
-
-/*
- * The one place that drains the kick fd.  @kick was seen readable; the slot is
- * read again first, and unless it says live the counter stays as it is.
- *
- * Model (tests/model/kick.pml): drain_kick; DRAIN_BEFORE_CHECK.
- */
-static void drain_kick(struct queue *q, int kick)
-{
-    uint64_t count;
-    ssize_t got;
-
-    if (!queue_refresh(q) || !q->live || q->fd[RING_FD_KICK] != kick)
-        return;
-    got = read(kick, &count, sizeof(count));
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (got <= 0) {
-        log_err("fuse: ring %u: kick fd: %s; the ring is polled", q->idx,
-                got < 0 ? strerror(errno) : "end of file");
-        q->kick_dead = true;
-        return;
-    }
-    bump(&q->run->kicks);
-}
-
-/*
- * @readable: the slot could be read.
- *
- * Model (tests/model/kick.pml): end_sleep.
- */
-static void queue_sleep(struct queue *q, bool readable)
-{
-    struct timespec ts = { .tv_nsec = readable ? POLL_NS : RETRY_NS };
-    int kick = q->live && readable && !q->kick_dead ? q->fd[RING_FD_KICK] : -1;
-    bool timed = !readable ||
-                 (q->live && (q->kick_dead || (q->cfg.flags & VRING_CFG_POLL)));
-    struct pollfd p[2] = {
-        { .fd = q->wake_fd, .events = POLLIN },
-        { .fd = kick, .events = POLLIN },
-    };
-    uint64_t count;
-
-    if (ppoll(p, 2, timed ? &ts : NULL, NULL) <= 0)
-        return;
-    /* The wake counter is cleared before the slot is looked at, so that a
-     * publish after the look wakes us again. */
-    if (p[0].revents && read(q->wake_fd, &count, sizeof(count)) < 0 &&
-        errno != EAGAIN && errno != EINTR)
-        log_limited(LOG_LEVEL_ERROR, "fuse: ring %u: wake fd: %s", q->idx,
-                    strerror(errno));
-    if (p[1].revents)
-        drain_kick(q, kick);
 }
 
 /* Model (tests/model/kick.pml): ring_thread; NO_RESCAN. */

@@ -14,7 +14,7 @@
  *   yes      yes      no     | live: serves; waits on wake and kick fd
  *   yes      yes      yes    | as if disabled, until the next start
  *
- * The kick fd is drained in one place, queue_sleep(), and only while the slot,
+ * The kick fd is drained in one place, drain_kick(), and only while the slot,
  * read again after the kick was seen, says live (invariant 1).
  */
 
@@ -47,6 +47,22 @@ struct later_list {
     struct request_later *ready;
     struct request_later *done;
     struct queue *heir;
+};
+
+/* The queue that carries FORGET and INTERRUPT.
+ * Spec: virtio 1.2 "File System Device", "Virtqueues". */
+#define QUEUE_HIPRIO 0
+
+/**
+ * struct queue_pace - when a ring's thread sleeps, and how (queue_wait.c).
+ * @seen:     last_avail when the ring was last found empty.
+ * @nap_ns:   > 0: the ring is not armed, and the next sleep is this long.
+ * @served_ns: when the ring was last found empty after requests.
+ * Context: the ring's thread.
+ */
+struct queue_pace {
+    uint16_t seen;
+    int64_t nap_ns, served_ns;
 };
 
 /* Requests of one ring that may hang at a time and still be given up. */
@@ -85,6 +101,7 @@ struct queue {
     int fd[RING_FD_KINDS];
     uint32_t fd_gen[RING_FD_KINDS];
     struct vring ring;
+    struct queue_pace pace;
     uint32_t in_flight;
     uint16_t serving;
     uint16_t cancel[QUEUE_CANCEL_MAX];
@@ -138,6 +155,27 @@ static inline bool queue_is_stale(const struct queue *q)
            atomic_load_explicit(&q->dev->epoch, memory_order_acquire) !=
                q->epoch;
 }
+
+/* Statistics have one writer: no locked instruction is needed. */
+static inline void queue_count(_Atomic uint64_t *n)
+{
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/**
+ * queue_ran_dry() - the ring is empty: how to wait for more?
+ * queue_wait.c.  Either kicks are wanted from here on, or the coming
+ * queue_sleep() ends by itself.
+ * Return: true when there is more to do at once; false: queue_sleep() is next.
+ */
+bool queue_ran_dry(struct queue *q);
+
+/**
+ * queue_sleep() - sleep until there may be something to do.
+ * @readable: the slot could be read.
+ */
+void queue_sleep(struct queue *q, bool readable);
 
 /* One request less in flight: put back as answered, or what broke the ring. */
 void queue_complete(struct queue *q, uint16_t head, int status,

@@ -13,6 +13,7 @@
  *   -DREQS=n      requests the guest makes, whenever it likes
  *   -DPOOL        requests are worked on by a thread of the pool
  *   -DWAITS       a request may wait for a lock, which is granted some time
+ *   -DNAP         the thread may nap, unarmed, before it sleeps for good
  *   -DEVENT_IDX   the driver suppresses kicks by index, not by flag
  *   -DLIVENESS    the ltl formula instead of the judge
  *   -DMUTANT_*    break it on purpose; -DNO_DRAIN_ASSERT: and look only at
@@ -669,6 +670,36 @@ inline arm()
 #endif
 }
 
+/* queue_ran_dry(): armed, or with a nap to come. */
+inline ran_dry()
+{
+#ifdef NAP
+    if
+    :: fresh -> fresh = false; napping = true
+    :: fresh = false; arm()
+    fi
+#else
+    arm()
+#endif
+}
+
+#ifdef NAP
+#define naps napping
+inline nap_served() { fresh = true }
+inline nap_over() { napping = false }
+#else
+#define naps false
+inline nap_served() { skip }
+inline nap_over() { skip }
+#endif
+
+/* A nap is a sleep that always ends. */
+#ifdef MUTANT_NAP_FOR_EVER
+#define nap_ends false
+#else
+#define nap_ends naps
+#endif
+
 /* queue_serve(); again = true: not empty, the slot has changed */
 inline serve()
 {
@@ -681,14 +712,14 @@ inline serve()
         assert(mem >= mem_min);
         if
         :: avail == last ->
-            arm();
+            ran_dry();
             if
             :: more -> more = false; disarm()
             :: else -> break
             fi
         :: else ->
             assert(avail > last);
-            d_step { last++; in_flight++; run_last = last };
+            d_step { last++; in_flight++; run_last = last; nap_served() };
 #ifdef POOL
             d_step { job_mem = mem; submitted++ }; /* pool_submit() */
             reap()
@@ -722,7 +753,7 @@ inline drain_kick()
 #ifdef MUTANT_DRAIN_BEFORE_CHECK
 /* The daemon that hung OVMF: the counter is read whenever it is not zero, and
  * only then the slot looked at. */
-#define polls_kick (fd > 0)
+#define polls_kick (fd > 0 && !naps)
 inline drain_unchecked()
 {
 #ifndef NO_DRAIN_ASSERT
@@ -733,7 +764,7 @@ inline drain_unchecked()
     k = 0
 }
 #else
-#define polls_kick (live && readable && fd > 0)
+#define polls_kick (live && readable && fd > 0 && !naps)
 inline drain_unchecked()
 {
     skip
@@ -758,6 +789,10 @@ proctype ring_thread()
     byte r_bits, r_start_gen, r_base, r_tag, r_kick_gen, r_mem_gen, r_tag2;
     bool live, readable, again, more, woken;
     bool looked; /* at the slot, since the kick was seen */
+#ifdef NAP
+    bool fresh; /* served something since the ring was last empty */
+    bool napping;
+#endif
 #ifdef MUTANT_NO_RESCAN
     bool kicked;
 #endif
@@ -779,12 +814,13 @@ proctype ring_thread()
             rest();
             assert(k == 0);
 end_sleep:
-            /* ppoll(): the wake fd always, the kick fd while live */
+            /* ppoll(): the wake fd always, the kick fd while live and armed */
             atomic {
-                wake || (polls_kick && kick[fd]);
+                wake || (polls_kick && kick[fd]) || nap_ends;
                 woken = wake;
                 k = (polls_kick && kick[fd] -> fd : 0);
-                looked = (k > 0 -> false : looked)
+                looked = (k > 0 -> false : looked);
+                nap_over()
             };
             if
             :: woken -> wake = false; woken = false /* read(q->wake_fd) */
