@@ -62,96 +62,19 @@ uint64_t extra_offered(const struct request *r)
     return proto_init_flags(in->flags, in->flags2);
 }
 
-/* struct fuse_attr ends with its flags (padding before minor 32). */
-static void put_attr_flags(void *attr, uint32_t flags)
+void extra_patch_init(struct request *r, const struct iovec *iov, int count)
 {
-    memcpy((uint8_t *)attr + sizeof(struct fuse_attr) - sizeof(flags), &flags,
-           sizeof(flags));
-}
+    const struct fuse_out_header *header = iov[0].iov_base;
+    struct fuse_init_out *out;
 
-static void patch_init(struct request *r, const struct iovec *part)
-{
-    struct fuse_init_out *out = part->iov_base;
-
-    if (part->iov_len < sizeof(*out) || out->major != FUSE_KERNEL_VERSION)
+    if (header->error != 0 || count < 2 || iov[1].iov_len < sizeof(*out))
+        return;
+    out = iov[1].iov_base;
+    if (out->major != FUSE_KERNEL_VERSION)
         return;
     out->flags |= (uint32_t)r->agree;
     out->flags2 |= (uint32_t)(r->agree >> 32);
     if (out->flags2)
         out->flags |= FUSE_INIT_EXT;
     r->agreed = proto_init_flags(out->flags, out->flags2);
-}
-
-/*
- * Writes that bypass the guest's cache need no order among themselves but the
- * one which the host's file system gives them.  libfuse 3.14 has no word for
- * it; guests before Linux 6.2 ignore it.
- */
-static void patch_open(void *open_out)
-{
-    struct fuse_open_out o;
-
-    memcpy(&o, open_out, sizeof(o));
-    if (o.open_flags & FOPEN_DIRECT_IO)
-        o.open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
-    memcpy(open_out, &o, sizeof(o));
-}
-
-static void patch_opened(const struct request *r, const struct iovec *part)
-{
-    size_t at = 0;
-
-    if (r->hdr.opcode == FUSE_CREATE)
-        at = sizeof(struct fuse_entry_out);
-    else if (r->hdr.opcode != FUSE_OPEN)
-        return;
-    if (part->iov_len >= at + sizeof(struct fuse_open_out))
-        patch_open((uint8_t *)part->iov_base + at);
-}
-
-void extra_patch_reply(struct request *r, const struct iovec *iov, int count)
-{
-    const struct fuse_out_header *out = iov[0].iov_base;
-
-    if (out->error != 0 || count < 2)
-        return;
-    if (r->hdr.opcode == FUSE_INIT) {
-        patch_init(r, &iov[1]);
-        return;
-    }
-    patch_opened(r, &iov[1]);
-    if (likely(r->attr_flags == 0))
-        return;
-    switch (r->hdr.opcode) {
-    case FUSE_LOOKUP:
-    case FUSE_MKDIR:
-    case FUSE_MKNOD:
-    case FUSE_SYMLINK:
-    case FUSE_LINK:
-    case FUSE_CREATE:
-    case PROTO_TMPFILE:
-        if (iov[1].iov_len >= sizeof(struct fuse_entry_out))
-            put_attr_flags((uint8_t *)iov[1].iov_base +
-                               offsetof(struct fuse_entry_out, attr),
-                           r->attr_flags);
-        break;
-    case FUSE_GETATTR:
-    case FUSE_SETATTR:
-        if (iov[1].iov_len >= sizeof(struct fuse_attr_out))
-            put_attr_flags((uint8_t *)iov[1].iov_base +
-                               offsetof(struct fuse_attr_out, attr),
-                           r->attr_flags);
-        break;
-    default:
-        break;
-    }
-}
-
-void request_patch_direntplus(struct request *r, void *entry, uint32_t flags)
-{
-    (void)r;
-    put_attr_flags((uint8_t *)entry +
-                       offsetof(struct fuse_direntplus, entry_out) +
-                       offsetof(struct fuse_entry_out, attr),
-                   flags);
 }

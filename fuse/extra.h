@@ -36,12 +36,10 @@ void extra_mask_init(struct request *r);
 uint64_t extra_offered(const struct request *r);
 
 /**
- * extra_patch_reply() - last touch on a reply of libfuse's.
- * Entries and attributes get the flags set by request_set_attr_flags(); the
- * answer to INIT gets the flags of r->agree and leaves
- * all that is agreed in r->agreed.
+ * extra_patch_init() - last touch on libfuse's answer to an INIT.
+ * It gets the flags of r->agree, and all that is agreed is left in r->agreed.
  * @iov: reply header, then its parts; changed in place.
  */
-void extra_patch_reply(struct request *r, const struct iovec *iov, int count);
+void extra_patch_init(struct request *r, const struct iovec *iov, int count);
 
 #endif

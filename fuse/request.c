@@ -68,7 +68,6 @@ static void begin(struct request *r)
     r->error = 0;
     r->replied = false;
     r->discard = false;
-    r->attr_flags = 0;
     r->later = NULL;
 }
 
@@ -154,7 +153,8 @@ void request_send(struct request *r, const struct iovec *iov, int count)
     }
     out.len = (uint32_t)len;
     out.unique = r->hdr.unique;
-    extra_patch_reply(r, iov, count);
+    if (unlikely(r->hdr.opcode == FUSE_INIT))
+        extra_patch_init(r, iov, count);
     write_reply(r, &out, iov + 1, count - 1);
 }
 
@@ -288,11 +288,6 @@ void *request_scratch(struct request *r, size_t size)
     return size <= REQUEST_SCRATCH_MAX ? r->scratch : NULL;
 }
 
-void request_set_attr_flags(struct request *r, uint32_t flags)
-{
-    r->attr_flags = flags;
-}
-
 const struct request_ext *request_ext(const struct request *r)
 {
     return &r->ext;
@@ -318,7 +313,7 @@ void request_reply(struct request *r, const void *payload, size_t len)
         { (void *)payload, len },
     };
 
-    request_send(r, iov, 2);
+    request_send(r, iov, len ? 2 : 1);
 }
 
 void request_reply_err(struct request *r, int err)

@@ -5,7 +5,7 @@
 /*
  * One FUSE request in flight, as the passthrough operations see it.
  *
- * libfuse sees a copy of the request's header and arguments, made once;
+ * It and libfuse see a copy of the request's header and arguments, made once;
  * payload never passes through it.  An operation asks for the current request
  * and moves payload between a file and guest memory with these functions.
  * Everything here works on the calling thread's current request: the one
@@ -33,7 +33,7 @@ struct request *request_current(void);
  * @off:  file offset, bytes.
  * Reads into the reply's payload, behind the reply header, @size bytes or up
  * to end of file or to the end of the room which the guest left.  On success
- * answer with fuse_reply_buf(req, NULL, 0): the payload is already in place
+ * answer with request_reply(r, NULL, 0): the payload is already in place
  * and the header will count it.
  * Return: bytes read, >= 0, or -errno (then nothing counts as read).
  */
@@ -90,7 +90,7 @@ struct request_ext {
 const struct request_ext *request_ext(const struct request *r);
 
 /*
- * For operations that libfuse does not know, see pt_raw_ops.
+ * For operations done beside libfuse, see pt_raw_op().
  *
  * request_header(): the guest's header; ids are the guest's.
  * request_args():   what follows it, at least as long as validate.c says;
@@ -102,20 +102,6 @@ const struct fuse_in_header *request_header(const struct request *r);
 const void *request_args(const struct request *r, size_t *len);
 void request_reply(struct request *r, const void *payload, size_t len);
 void request_reply_err(struct request *r, int err);
-
-/**
- * request_set_attr_flags() - FUSE_ATTR_* flags of the entry being answered.
- * libfuse 3.14 has no way to say FUSE_ATTR_SUBMOUNT; the flags are put into
- * the reply on its way out (fuse/extra.c).  Only what INIT agreed to.
- * Applies to LOOKUP, MKDIR, MKNOD, SYMLINK, LINK, CREATE, GETATTR, SETATTR.
- */
-void request_set_attr_flags(struct request *r, uint32_t flags);
-
-/* For READDIRPLUS: the same, on an entry which fuse_add_direntry_plus() just
- * built at @entry. */
-void request_patch_direntplus(struct request *r, void *entry, uint32_t flags);
-
-#define REQUEST_ATTR_SUBMOUNT (1u << 0) /* FUSE_ATTR_SUBMOUNT */
 
 /* A request that will be answered by request_later_done(). */
 struct request_later;

@@ -32,7 +32,6 @@
  * @used_len: bytes written into the chain, once @replied.
  * @error:    of the reply, 0 or -errno, once @replied.
  * @discard:  the reply goes nowhere (an INIT said again to another session).
- * @attr_flags: FUSE_ATTR_* to put into the entry.
  * @agree:    INIT: the flags which are agreed beside libfuse's.
  * @agreed:   INIT: all that were, once @replied.
  * @ext:      see request.h; set by extension_take().
@@ -52,7 +51,6 @@ struct request {
     int error;
     bool replied;
     bool discard;
-    uint32_t attr_flags;
     uint64_t agree, agreed;
     struct request_ext ext;
     struct waiting *waiting;

@@ -46,9 +46,11 @@ static void run_op(struct exec *x, struct fuse_session *se, uint64_t agreed)
 
     if (unlikely(ret < 0)) {
         refuse(r, ret);
-    } else if (unlikely(raw)) {
+    } else if (likely(raw)) {
         request_set_current(r);
-        raw(life_fs(x->life), r);
+        ret = raw(life_fs(x->life), r);
+        if (ret < 0)
+            request_send_error(r, -ret);
         request_set_current(NULL);
     } else {
         session_process(se, r);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/statvfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
@@ -13,29 +11,6 @@
 #ifndef STATX_MNT_ID
 #define STATX_MNT_ID 0x1000U
 #endif
-
-static struct timespec to_timespec(const struct statx_timestamp *t)
-{
-    return (struct timespec){ .tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec };
-}
-
-static void to_stat(const struct statx *sx, struct stat *st)
-{
-    memset(st, 0, sizeof(*st));
-    st->st_dev = makedev(sx->stx_dev_major, sx->stx_dev_minor);
-    st->st_ino = sx->stx_ino;
-    st->st_mode = sx->stx_mode;
-    st->st_nlink = sx->stx_nlink;
-    st->st_uid = sx->stx_uid;
-    st->st_gid = sx->stx_gid;
-    st->st_rdev = makedev(sx->stx_rdev_major, sx->stx_rdev_minor);
-    st->st_size = (off_t)sx->stx_size;
-    st->st_blksize = (blksize_t)sx->stx_blksize;
-    st->st_blocks = (blkcnt_t)sx->stx_blocks;
-    st->st_atim = to_timespec(&sx->stx_atime);
-    st->st_mtim = to_timespec(&sx->stx_mtime);
-    st->st_ctim = to_timespec(&sx->stx_ctime);
-}
 
 /* Which file this is, as far as statx(2) tells. */
 static void to_key(const struct statx *sx, struct pt_key *key)
@@ -54,45 +29,43 @@ static void to_key(const struct statx *sx, struct pt_key *key)
     }
 }
 
-int pt_statx(int fd, const char *name, struct stat *st, struct pt_key *key)
+int pt_statx(int fd, const char *name, struct statx *sx, struct pt_key *key)
 {
-    struct statx sx;
-
     if (statx(fd, name,
               AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT |
                   AT_STATX_SYNC_AS_STAT,
-              STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &sx) < 0)
+              STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, sx) < 0)
         return -errno;
-    to_stat(&sx, st);
-    to_key(&sx, key);
+    to_key(sx, key);
     return 0;
 }
 
-static void reply_attr(fuse_req_t req, struct stat *st)
+static void fill_attr_out(const struct pt_fs *fs, const struct stat *st,
+                          struct fuse_attr_out *out)
 {
-    const struct pt_fs *fs = pt_fs_of(req);
-
-    pt_stat_to_guest(fs, st);
-    fuse_reply_attr(req, st, fs->attr_timeout_s);
+    out->attr_valid = fs->attr_valid.s;
+    out->attr_valid_nsec = fs->attr_valid.ns;
+    out->dummy = 0;
+    pt_attr_of_stat(fs, st, &out->attr);
 }
 
 /* The node's descriptor shows what a handle's would: one inode. */
-void pt_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+int pt_raw_getattr(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_pin(req, ino);
+    struct fuse_attr_out out;
+    struct pt_node *n;
     struct stat st;
-    int ret;
+    int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    (void)fi;
-    if (!n)
-        return;
+    if (ret < 0)
+        return ret;
     ret = pt_fstat(n->fd, &st);
     pt_node_put(&fs->nodes, n);
     if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else
-        reply_attr(req, &st);
+        return ret;
+    fill_attr_out(fs, &st, &out);
+    request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
 /* The host's id for one to be set.  -1 is none: the kernel would take it for
@@ -228,6 +201,7 @@ void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
                    int to_set, struct fuse_file_info *fi)
 {
     struct pt_fs *fs = pt_fs_of(req);
+    struct fuse_attr_out out;
     struct pt_node *n;
     struct stat st;
     int ret;
@@ -241,10 +215,12 @@ void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
     if (ret == 0)
         ret = pt_fstat(n->fd, &st);
     pt_node_put(&fs->nodes, n);
-    if (ret < 0)
+    if (ret < 0) {
         fuse_reply_err(req, -ret);
-    else
-        reply_attr(req, &st);
+        return;
+    }
+    fill_attr_out(fs, &st, &out);
+    pt_reply(req, &out, sizeof(out));
 }
 
 void pt_op_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -267,22 +243,22 @@ void pt_op_statfs(fuse_req_t req, fuse_ino_t ino)
 /* By the mode bits alone: we know neither the caller's other groups nor its
  * capabilities.  Linux does this check itself (default_permissions) and asks
  * nothing. */
-static int check_access(const struct stat *st, const struct fuse_ctx *ctx,
+static int check_access(const struct fuse_attr *a, const struct fuse_ctx *ctx,
                         int mask)
 {
     mode_t bits;
 
     if (ctx->uid == 0) {
-        if ((mask & X_OK) && !S_ISDIR(st->st_mode) && !(st->st_mode & 0111))
+        if ((mask & X_OK) && !S_ISDIR(a->mode) && !(a->mode & 0111))
             return EACCES;
         return 0;
     }
-    if (st->st_uid == ctx->uid)
-        bits = st->st_mode >> 6;
-    else if (st->st_gid == ctx->gid)
-        bits = st->st_mode >> 3;
+    if (a->uid == ctx->uid)
+        bits = a->mode >> 6;
+    else if (a->gid == ctx->gid)
+        bits = a->mode >> 3;
     else
-        bits = st->st_mode;
+        bits = a->mode;
     return (mode_t)mask & ~bits & 7 ? EACCES : 0;
 }
 
@@ -290,6 +266,7 @@ void pt_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n = pt_pin(req, ino);
+    struct fuse_attr attr;
     struct stat st;
     int ret;
 
@@ -305,6 +282,6 @@ void pt_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
         fuse_reply_err(req, EROFS);
         return;
     }
-    pt_stat_to_guest(fs, &st);
-    fuse_reply_err(req, check_access(&st, fuse_req_ctx(req), mask));
+    pt_attr_of_stat(fs, &st, &attr);
+    fuse_reply_err(req, check_access(&attr, fuse_req_ctx(req), mask));
 }

@@ -8,39 +8,37 @@
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/request.h"
 
-void pt_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+int pt_raw_opendir(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_pin(req, ino);
-    int ret;
+    uint64_t id = request_header(r)->nodeid;
+    struct fuse_open_out out = { 0 };
+    struct pt_node *n;
+    int ret = pt_node_pin(fs, id, &n);
 
-    if (!n)
-        return;
+    if (ret < 0)
+        return ret;
     ret = S_ISDIR(n->type) ? pt_reopen(fs, n->fd, n->type, O_RDONLY) : -ENOTDIR;
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)
-        ret = pt_handle_add(&fs->handles, PT_HANDLE_DIR, ret, O_RDONLY, ino,
-                            &fi->fh);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
-        return;
-    }
+        ret = pt_handle_add(&fs->handles, PT_HANDLE_DIR, ret, O_RDONLY, id,
+                            &out.fh);
+    if (ret < 0)
+        return ret;
     if (fs->opts.cache == PT_CACHE_ALWAYS ||
-        fs->opts.cache == PT_CACHE_METADATA) {
-        fi->cache_readdir = 1;
-        fi->keep_cache = 1;
-    }
-    if (fuse_reply_open(req, fi) < 0)
-        pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_DIR);
+        fs->opts.cache == PT_CACHE_METADATA)
+        out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
+    request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
-void pt_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+int pt_raw_releasedir(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const struct fuse_release_in *in = request_args(r, NULL);
+    int ret = pt_handle_release(&fs->handles, in->fh, PT_HANDLE_DIR);
 
-    (void)ino;
-    fuse_reply_err(req,
-                   -pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_DIR));
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }
 
 void pt_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
@@ -62,11 +60,10 @@ void pt_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 
 /* One READDIR or READDIRPLUS on its way. */
 struct listing {
-    fuse_req_t req;
     struct pt_fs *fs;
     struct pt_node *dir;
     bool plus;
-    char *buf;
+    uint8_t *buf;
     size_t room, used; /* bytes of buf */
 };
 
@@ -75,16 +72,13 @@ static bool is_dot(const char *name)
     return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
-/* What the directory itself tells about an entry.  Where ".." of the root
- * leads is no business of the guest's. */
-static void bare_entry(const struct listing *l, const struct dirent64 *de,
-                       struct pt_entry *out)
+/* The number which the directory itself tells.  Where ".." of the root leads
+ * is no business of the guest's. */
+static uint64_t bare_ino(const struct listing *l, const struct dirent64 *de)
 {
-    memset(out, 0, sizeof(*out));
-    out->e.attr.st_ino = de->d_ino;
-    out->e.attr.st_mode = (mode_t)DTTOIF(de->d_type);
     if (l->dir->slot.idx == PT_ROOT_ID && !strcmp(de->d_name, ".."))
-        out->e.attr.st_ino = l->dir->key.ino;
+        return l->dir->key.ino;
+    return de->d_ino;
 }
 
 /*
@@ -93,40 +87,40 @@ static void bare_entry(const struct listing *l, const struct dirent64 *de,
  * gone, we are out of descriptors) leaves node id 0: a name without
  * attributes, which the guest looks up when it wants them.
  */
-static void add_plus(struct listing *l, const struct dirent64 *de, size_t len)
+static void look_up(const struct listing *l, const struct dirent64 *de,
+                    struct fuse_entry_out *out)
 {
-    char *at = l->buf + l->used;
-    struct pt_entry ent;
-
-    if (is_dot(de->d_name) || pt_lookup(l->fs, l->dir, de->d_name, &ent) < 0)
-        bare_entry(l, de, &ent);
-    fuse_add_direntry_plus(l->req, at, len, de->d_name, &ent.e, de->d_off);
-    if (ent.attr_flags)
-        request_patch_direntplus(request_current(), at, ent.attr_flags);
-}
-
-static void add_plain(struct listing *l, const struct dirent64 *de, size_t len)
-{
-    struct pt_entry ent;
-
-    bare_entry(l, de, &ent);
-    fuse_add_direntry(l->req, l->buf + l->used, len, de->d_name, &ent.e.attr,
-                      de->d_off);
+    if (!is_dot(de->d_name) && pt_lookup(l->fs, l->dir, de->d_name, out) == 0)
+        return;
+    *out = (struct fuse_entry_out){
+        .attr = { .ino = bare_ino(l, de),
+                  .mode = (uint32_t)DTTOIF(de->d_type) },
+    };
 }
 
 /* Return: false when the entry has no room any more. */
 static bool add_entry(struct listing *l, const struct dirent64 *de)
 {
-    size_t len =
-        l->plus ? fuse_add_direntry_plus(l->req, NULL, 0, de->d_name, NULL, 0)
-                : fuse_add_direntry(l->req, NULL, 0, de->d_name, NULL, 0);
+    size_t head = l->plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
+    size_t name_len = strlen(de->d_name);
+    size_t len = FUSE_DIRENT_ALIGN(head + name_len);
+    struct fuse_direntplus *plus = (void *)(l->buf + l->used);
+    struct fuse_dirent *out = l->plus ? &plus->dirent : (void *)plus;
 
     if (len > l->room - l->used)
         return false;
-    if (l->plus)
-        add_plus(l, de, len);
-    else
-        add_plain(l, de, len);
+    if (l->plus) {
+        look_up(l, de, &plus->entry_out);
+        out->ino = plus->entry_out.attr.ino;
+        out->type = (plus->entry_out.attr.mode & S_IFMT) >> 12;
+    } else {
+        out->ino = bare_ino(l, de);
+        out->type = de->d_type;
+    }
+    out->off = (uint64_t)de->d_off;
+    out->namelen = (uint32_t)name_len;
+    memcpy(out->name, de->d_name, name_len);
+    memset(out->name + name_len, 0, len - head - name_len);
     l->used += len;
     return true;
 }
@@ -188,44 +182,35 @@ static int list(struct listing *l, const struct pt_handle *h, off_t off)
     return ret;
 }
 
-static void readdir_any(fuse_req_t req, size_t size, off_t off,
-                        const struct fuse_file_info *fi, bool plus)
+static int readdir_any(struct pt_fs *fs, struct request *r, bool plus)
 {
-    struct request *r = request_current();
-    struct listing l = { .req = req, .fs = pt_fs_of(req), .plus = plus };
+    const struct fuse_read_in *in = request_args(r, NULL);
+    struct listing l = { .fs = fs, .plus = plus };
     struct pt_handle *h;
     int ret;
 
-    l.room = MIN(size, request_reply_room(r));
+    l.room = MIN(in->size, request_reply_room(r));
     l.room = MIN(l.room, REQUEST_SCRATCH_MAX);
     l.buf = request_scratch(r, l.room);
-    if (!l.buf) {
-        fuse_reply_err(req, ENOMEM);
-        return;
-    }
-    h = pt_handle_get(&l.fs->handles, fi->fh, PT_HANDLE_DIR);
-    if (!h) {
-        fuse_reply_err(req, EBADF);
-        return;
-    }
-    ret = list(&l, h, off);
-    pt_handle_put(&l.fs->handles, h);
+    if (!l.buf)
+        return -ENOMEM;
+    h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_DIR);
+    if (!h)
+        return -EBADF;
+    ret = list(&l, h, (off_t)in->offset);
+    pt_handle_put(&fs->handles, h);
     if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else
-        fuse_reply_buf(req, l.buf, l.used);
+        return ret;
+    request_reply(r, l.buf, l.used);
+    return 0;
 }
 
-void pt_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                   struct fuse_file_info *fi)
+int pt_raw_readdir(struct pt_fs *fs, struct request *r)
 {
-    (void)ino;
-    readdir_any(req, size, off, fi, false);
+    return readdir_any(fs, r, false);
 }
 
-void pt_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                       struct fuse_file_info *fi)
+int pt_raw_readdirplus(struct pt_fs *fs, struct request *r)
 {
-    (void)ino;
-    readdir_any(req, size, off, fi, true);
+    return readdir_any(fs, r, true);
 }

@@ -14,7 +14,6 @@
 
 #include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
-#include "fuse/request.h"
 #include "virtiofsd/base/fd.h"
 
 #define LINGER_MAX 16384u
@@ -123,13 +122,13 @@ static int open_up(int fd, struct pt_key *key)
 {
     auto_fd up =
         openat(fd, "..", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
+    struct statx sx;
     int ret;
 
     /* The kernel's word for a directory moved out of its mount's root. */
     if (up < 0)
         return errno == ENOENT ? -ESTALE : -errno;
-    ret = pt_statx(up, "", &st, key);
+    ret = pt_statx(up, "", &sx, key);
     return ret < 0 ? ret : take_fd(&up);
 }
 
@@ -161,28 +160,29 @@ static int check_inside(int fd, struct pt_key key, const struct pt_key *root)
 }
 
 static int lookup_self(struct pt_fs *fs, struct pt_node *n,
-                       struct pt_entry *out)
+                       struct fuse_entry_out *out)
 {
-    struct stat st;
-    int ret = pt_fstat(n->fd, &st);
+    struct pt_key key;
+    struct statx sx;
+    int ret = pt_statx(n->fd, "", &sx, &key);
 
-    if (ret == 0 && st.st_nlink == 0)
+    if (ret == 0 && sx.stx_nlink == 0)
         ret = -ESTALE;
     if (ret == 0)
         ret = pt_node_add_lookup(&fs->nodes, n);
     if (ret < 0)
         return ret;
-    pt_entry_fill(fs, &n->key, &n->key, pt_slot_id(&n->slot), &st, out);
+    pt_entry_fill(fs, &n->key, &n->key, pt_slot_id(&n->slot), &sx, out);
     /* Linux made its root inode itself. */
     if (n->slot.idx == PT_ROOT_ID)
-        out->e.generation = 0;
+        out->generation = 0;
     return 0;
 }
 
 /* The guest's own mounts end where they are announced, so there is nothing
  * above the root of one. */
 static int lookup_above(struct pt_fs *fs, struct pt_node *n,
-                        struct pt_node *root, struct pt_entry *out)
+                        struct pt_node *root, struct fuse_entry_out *out)
 {
     bool announced = fs->agreed & FUSE_SUBMOUNTS;
     auto_fd fd = -1, up = -1;
@@ -205,12 +205,12 @@ static int lookup_above(struct pt_fs *fs, struct pt_node *n,
     ret = pt_lookup_fd(fs, n, take_fd(&fd), out);
     /* As pt_entry_fill() does for the mount point. */
     if (ret == 0 && announced && !same_mount(&key, &above))
-        out->e.generation = 0;
+        out->generation = 0;
     return ret;
 }
 
 static int lookup_parent(struct pt_fs *fs, struct pt_node *n,
-                         struct pt_entry *out)
+                         struct fuse_entry_out *out)
 {
     struct pt_node *root;
     int ret;
@@ -227,24 +227,14 @@ static int lookup_parent(struct pt_fs *fs, struct pt_node *n,
     return ret;
 }
 
-bool pt_export_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
+bool pt_is_exported(const struct pt_fs *fs, const char *name)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    bool self = !strcmp(name, ".");
-    struct pt_entry ent;
-    struct pt_node *n;
-    int ret;
+    return unlikely(exported(fs)) && name[0] == '.' &&
+           (!strcmp(name, ".") || !strcmp(name, ".."));
+}
 
-    if (!exported(fs) || (!self && strcmp(name, "..") != 0))
-        return false;
-    n = pt_pin(req, ino);
-    if (!n)
-        return true;
-    ret = self ? lookup_self(fs, n, &ent) : lookup_parent(fs, n, &ent);
-    pt_node_put(&fs->nodes, n);
-    if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else
-        pt_reply_entry(req, &ent);
-    return true;
+int pt_export_lookup(struct pt_fs *fs, struct pt_node *n, const char *name,
+                     struct fuse_entry_out *out)
+{
+    return name[1] ? lookup_parent(fs, n, out) : lookup_self(fs, n, out);
 }

@@ -137,10 +137,10 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     double timeout_s = mode_timeout_s(opts->cache);
     struct pt_fs *fs;
     struct pt_key key;
-    struct stat st;
+    struct statx sx;
     int ret;
 
-    ret = pt_statx(root_fd, "", &st, &key);
+    ret = pt_statx(root_fd, "", &sx, &key);
     if (ret < 0)
         return ret;
     fs = aligned_alloc(_Alignof(struct pt_fs), sizeof(*fs));
@@ -152,19 +152,19 @@ int pt_fs_create(const struct pt_opts *opts, int root_fd, int proc_fd,
     pt_caps_init(fs);
     fs->uid = geteuid();
     fs->gid = getegid();
-    fs->attr_timeout_s =
-        opts->attr_timeout_s < 0 ? timeout_s : opts->attr_timeout_s;
-    fs->entry_timeout_s =
-        opts->entry_timeout_s < 0 ? timeout_s : opts->entry_timeout_s;
-    fs->negative_timeout_s = opts->negative_timeout_s;
+    fs->attr_valid =
+        pt_valid(opts->attr_timeout_s < 0 ? timeout_s : opts->attr_timeout_s);
+    fs->entry_valid =
+        pt_valid(opts->entry_timeout_s < 0 ? timeout_s : opts->entry_timeout_s);
+    fs->negative_valid = pt_valid(opts->negative_timeout_s);
     ret = pt_export_init(fs);
     if (ret < 0)
         goto fail_fs;
-    ret = pt_nodes_init(&fs->nodes, &key, st.st_mode, root_fd);
+    ret = pt_nodes_init(&fs->nodes, &key, sx.stx_mode, root_fd);
     if (ret < 0)
         goto fail_export;
     share_out_fds(fs);
-    ret = choose_handles(fs, root_fd, &key, st.st_mode);
+    ret = choose_handles(fs, root_fd, &key, sx.stx_mode);
     if (ret < 0)
         goto fail_nodes;
     pt_table_init(&fs->handles, sizeof(struct pt_handle));
@@ -321,12 +321,6 @@ int pt_fstat(int fd, struct stat *st)
         return -errno;
 #endif
     return 0;
-}
-
-void pt_stat_to_guest(const struct pt_fs *fs, struct stat *st)
-{
-    st->st_uid = idmap_to_guest(&fs->opts.uid_map, st->st_uid);
-    st->st_gid = idmap_to_guest(&fs->opts.gid_map, st->st_gid);
 }
 
 static int open_error(mode_t type)

@@ -21,22 +21,20 @@ static struct pt_handle *get_file(fuse_req_t req,
     return h;
 }
 
-void pt_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                struct fuse_file_info *fi)
+int pt_raw_read(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_handle *h = get_file(req, fi);
+    const struct fuse_read_in *in = request_args(r, NULL);
+    struct pt_handle *h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_FILE);
     ssize_t got;
 
-    (void)ino;
     if (!h)
-        return;
-    got = request_read_file(request_current(), h->fd, size, off);
+        return -EBADF;
+    got = request_read_file(r, h->fd, in->size, (off_t)in->offset);
     pt_handle_put(&fs->handles, h);
     if (got < 0)
-        fuse_reply_err(req, (int)-got);
-    else
-        fuse_reply_buf(req, NULL, 0); /* the payload is there already */
+        return (int)got;
+    request_reply(r, NULL, 0); /* the payload is there already */
+    return 0;
 }
 
 /*
@@ -57,40 +55,48 @@ static int before_change(const struct pt_fs *fs, int fd)
  * so for this WRITE.  Not pages from its cache (their place is known), nor
  * where the guest alone knows where the end is.
  */
-static int write_flags(const struct pt_fs *fs, const struct fuse_file_info *fi)
+static int write_flags(const struct pt_fs *fs, const struct fuse_write_in *in)
 {
-    if (!(fi->flags & O_APPEND) || fi->writepage ||
+    if (!(in->flags & O_APPEND) || (in->write_flags & FUSE_WRITE_CACHE) ||
         (fs->agreed & FUSE_WRITEBACK_CACHE))
         return 0;
     return RWF_APPEND;
 }
 
-/* Only the buffers' size counts here: the bytes are still in guest memory. */
-void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
-                     off_t off, struct fuse_file_info *fi)
+/* The bytes are still in guest memory; that there are as many as @in says is
+ * checked by validate.c. */
+static ssize_t write_file(const struct pt_fs *fs, struct request *r, int fd,
+                          const struct fuse_write_in *in)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct request *r = request_current();
+    int ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid);
+
+    if (likely(ret == 0))
+        ret = pt_drop_caps(fs, fd);
+    if (unlikely(ret < 0))
+        return ret;
+    return request_write_file(r, fd, in->size, (off_t)in->offset,
+                              write_flags(fs, in));
+}
+
+int pt_raw_write(struct pt_fs *fs, struct request *r)
+{
+    const struct fuse_write_in *in = request_args(r, NULL);
+    struct fuse_write_out out = { 0 };
     struct pt_handle *h;
     ssize_t put;
 
-    (void)ino;
-    if (pt_refuse_change(req))
-        return;
-    h = get_file(req, fi);
+    if (fs->opts.readonly)
+        return -EROFS;
+    h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_FILE);
     if (!h)
-        return;
-    put = pt_keep_set_ids(!request_ext(r)->kill_suidgid);
-    if (likely(put == 0))
-        put = pt_drop_caps(fs, h->fd);
-    if (likely(put == 0))
-        put = request_write_file(r, h->fd, fuse_buf_size(bufs), off,
-                                 write_flags(fs, fi));
+        return -EBADF;
+    put = write_file(fs, r, h->fd, in);
     pt_handle_put(&fs->handles, h);
     if (put < 0)
-        fuse_reply_err(req, (int)-put);
-    else
-        fuse_reply_write(req, (size_t)put);
+        return (int)put;
+    out.size = (uint32_t)put;
+    request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
 /* Closing a copy makes a network file system tell of writes that failed. */
@@ -102,23 +108,24 @@ static int flush(const struct pt_handle *h)
         return 0;
     fd = fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
-        return errno;
-    return close(fd) < 0 ? errno : 0;
+        return -errno;
+    return close(fd) < 0 ? -errno : 0;
 }
 
-void pt_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+int pt_raw_flush(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_handle *h = get_file(req, fi);
-    int err;
+    const struct fuse_flush_in *in = request_args(r, NULL);
+    struct pt_handle *h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_FILE);
+    int ret;
 
-    (void)ino;
     if (!h)
-        return;
-    err = flush(h);
-    pt_locks_flush(fs, h, fi->lock_owner);
+        return -EBADF;
+    ret = flush(h);
+    pt_locks_flush(fs, h, in->lock_owner);
     pt_handle_put(&fs->handles, h);
-    fuse_reply_err(req, err);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }
 
 void pt_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,

@@ -315,22 +315,22 @@ void pt_locks_flush(struct pt_fs *fs, const struct pt_handle *h, uint64_t owner)
         pt_owner_drop(&fs->locks.owners, h->node_id, owner);
 }
 
-void pt_locks_release(struct pt_fs *fs, const struct fuse_file_info *fi)
+void pt_locks_release(struct pt_fs *fs, uint64_t fh)
 {
     struct pt_handle *h;
 
     if (!fs->opts.flock && !fs->opts.posix_lock)
         return;
-    h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_FILE);
+    h = pt_handle_get(&fs->handles, fh, PT_HANDLE_FILE);
     if (!h)
         return;
     /* Those that wait first, so that none is granted after the rest. */
-    pt_waits_release(&fs->locks.waits, fi->fh);
+    pt_waits_release(&fs->locks.waits, fh);
     /* Its open file may outlive this for a moment, where a request uses it. */
     if (fs->opts.flock)
         flock(h->fd, LOCK_UN);
     if (fs->opts.posix_lock)
-        pt_owners_release(&fs->locks.owners, h->node_id, fi->fh);
+        pt_owners_release(&fs->locks.owners, h->node_id, fh);
     pt_handle_put(&fs->handles, h);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "fuse/passthrough/nodefd.h"
@@ -21,22 +20,22 @@
 static _Thread_local unsigned int guess;
 
 void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
-                   const struct pt_key *key, uint64_t id, const struct stat *st,
-                   struct pt_entry *out)
+                   const struct pt_key *key, uint64_t id,
+                   const struct statx *sx, struct fuse_entry_out *out)
 {
-    memset(out, 0, sizeof(*out));
-    out->e.ino = id;
-    out->e.attr = *st;
-    pt_stat_to_guest(fs, &out->e.attr);
-    out->e.attr_timeout = fs->attr_timeout_s;
-    out->e.entry_timeout = fs->entry_timeout_s;
-    out->e.generation = fs->generation;
-    if ((fs->agreed & FUSE_SUBMOUNTS) && S_ISDIR(st->st_mode) &&
+    out->nodeid = id;
+    out->generation = fs->generation;
+    out->entry_valid = fs->entry_valid.s;
+    out->attr_valid = fs->attr_valid.s;
+    out->entry_valid_nsec = fs->entry_valid.ns;
+    out->attr_valid_nsec = fs->attr_valid.ns;
+    pt_attr_of_statx(fs, sx, &out->attr);
+    if ((fs->agreed & FUSE_SUBMOUNTS) && S_ISDIR(sx->stx_mode) &&
         (key->dev != parent->dev || key->mnt_id != parent->mnt_id)) {
-        out->attr_flags = REQUEST_ATTR_SUBMOUNT;
+        out->attr.flags = FUSE_ATTR_SUBMOUNT;
         /* Linux keeps none for a mount point, and takes one that does not
          * match for another inode. */
-        out->e.generation = 0;
+        out->generation = 0;
     }
 }
 
@@ -62,23 +61,23 @@ static bool may_be_closed(mode_t type)
  * Return: 0 or -errno; then it has to be opened.
  */
 static int insert_unopened(struct pt_fs *fs, const struct pt_node *parent,
-                           const char *name, struct stat *st,
+                           const char *name, struct statx *sx,
                            struct pt_key *key, uint64_t *id)
 {
     struct pt_fh fh;
     uint32_t mnt_id;
     int ret;
 
-    if (!may_be_closed(st->st_mode))
+    if (!may_be_closed(sx->stx_mode))
         return -EOPNOTSUPP;
     ret = pt_fh_get(parent->fd, name, &fh, &mnt_id);
     if (ret == 0 && !key->birth)
-        ret = pt_statx(parent->fd, name, st, key);
+        ret = pt_statx(parent->fd, name, sx, key);
     if (ret < 0)
         return ret;
     if (mnt_id != key->mnt_id || !pt_mount_get(&fs->nodes.mounts, mnt_id))
         return -EOPNOTSUPP;
-    ret = pt_node_insert(&fs->nodes, key, st->st_mode, -1, &fh, id);
+    ret = pt_node_insert(&fs->nodes, key, sx->stx_mode, -1, &fh, id);
     return MIN(ret, 0);
 }
 
@@ -116,37 +115,37 @@ static int insert_fd(struct pt_fs *fs, int fd, const struct pt_key *key,
 }
 
 int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
-                 struct pt_entry *out)
+                 struct fuse_entry_out *out)
 {
     struct pt_key key;
-    struct stat st;
+    struct statx sx;
     uint64_t id;
     int ret;
 
-    ret = pt_statx(fd, "", &st, &key);
+    ret = pt_statx(fd, "", &sx, &key);
     if (ret < 0) {
         close(fd);
         return ret;
     }
-    ret = insert_fd(fs, fd, &key, st.st_mode, &id);
+    ret = insert_fd(fs, fd, &key, sx.stx_mode, &id);
     if (ret < 0)
         return ret;
     if (ret == 0)
         guess = 0;
     else if (guess < GUESS_MAX)
         guess++;
-    pt_entry_fill(fs, &parent->key, &key, id, &st, out);
+    pt_entry_fill(fs, &parent->key, &key, id, &sx, out);
     return 0;
 }
 
 /* Return: 1 when it is done, 0 when the file has to be opened, or -errno. */
 static int lookup_unopened(struct pt_fs *fs, struct pt_node *parent,
-                           const char *name, struct pt_entry *out)
+                           const char *name, struct fuse_entry_out *out)
 {
     struct pt_key key;
-    struct stat st;
+    struct statx sx;
     uint64_t id;
-    int ret = pt_statx(parent->fd, name, &st, &key);
+    int ret = pt_statx(parent->fd, name, &sx, &key);
 
     if (ret < 0)
         return ret;
@@ -154,14 +153,14 @@ static int lookup_unopened(struct pt_fs *fs, struct pt_node *parent,
     if (id)
         guess = 0;
     else if (!by_handle(fs) ||
-             insert_unopened(fs, parent, name, &st, &key, &id) < 0)
+             insert_unopened(fs, parent, name, &sx, &key, &id) < 0)
         return 0;
-    pt_entry_fill(fs, &parent->key, &key, id, &st, out);
+    pt_entry_fill(fs, &parent->key, &key, id, &sx, out);
     return 1;
 }
 
 int pt_lookup_open(struct pt_fs *fs, struct pt_node *parent, const char *name,
-                   struct pt_entry *out)
+                   struct fuse_entry_out *out)
 {
     int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
@@ -170,7 +169,7 @@ int pt_lookup_open(struct pt_fs *fs, struct pt_node *parent, const char *name,
 }
 
 int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
-              struct pt_entry *out)
+              struct fuse_entry_out *out)
 {
     int ret;
 
@@ -187,11 +186,11 @@ struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
 {
     struct pt_node *n;
     struct pt_key key;
-    struct stat st;
+    struct statx sx;
 
-    if (!by_handle(fs) || pt_statx(parent->fd, name, &st, &key) < 0)
+    if (!by_handle(fs) || pt_statx(parent->fd, name, &sx, &key) < 0)
         return NULL;
-    if (!S_ISDIR(st.st_mode) && st.st_nlink > 1)
+    if (!S_ISDIR(sx.stx_mode) && sx.stx_nlink > 1)
         return NULL;
     n = pt_node_find_get(&fs->nodes, &key);
     if (!n)
@@ -212,67 +211,66 @@ void pt_keep_end(struct pt_fs *fs, struct pt_node *n, bool removed)
     pt_node_put(&fs->nodes, n);
 }
 
-void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent)
+/* There is no such name: node id 0 says so for as long as the entry is valid,
+ * an error for this once. */
+static int absent(const struct pt_fs *fs, struct fuse_entry_out *out)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const struct pt_valid *v = &fs->negative_valid;
 
-    if (ent->attr_flags)
-        request_set_attr_flags(request_current(), ent->attr_flags);
-    if (fuse_reply_entry(req, &ent->e) < 0)
-        pt_node_forget(&fs->nodes, ent->e.ino, 1);
-}
-
-/*
- * There is no such name: node id 0 says so for as long as the entry is valid,
- * ENOENT for this once.
- */
-static void reply_absent(fuse_req_t req)
-{
-    struct fuse_entry_param none = {
-        .entry_timeout = pt_fs_of(req)->negative_timeout_s,
+    if (!v->s && !v->ns)
+        return -ENOENT;
+    *out = (struct fuse_entry_out){
+        .entry_valid = v->s,
+        .entry_valid_nsec = v->ns,
     };
-
-    if (none.entry_timeout > 0)
-        fuse_reply_entry(req, &none);
-    else
-        fuse_reply_err(req, ENOENT);
+    return 0;
 }
 
-void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+static int lookup_name(struct pt_fs *fs, struct pt_node *dir, const char *name,
+                       struct fuse_entry_out *out)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    int ret = pt_lookup(fs, dir, name, out);
+
+    return ret == -ENOENT ? absent(fs, out) : ret;
+}
+
+int pt_raw_lookup(struct pt_fs *fs, struct request *r)
+{
+    const char *name = request_args(r, NULL);
+    bool exported = pt_is_exported(fs, name);
+    int ret = exported ? 0 : pt_name_check(name);
+    struct fuse_entry_out out;
     struct pt_node *dir;
-    struct pt_entry ent;
-    int ret;
 
-    if (pt_export_lookup(req, parent, name) || pt_refuse_name(req, name))
-        return;
-    dir = pt_pin(req, parent);
-    if (!dir)
-        return;
-    ret = pt_lookup(fs, dir, name, &ent);
+    if (likely(ret == 0))
+        ret = pt_node_pin(fs, request_header(r)->nodeid, &dir);
+    if (ret < 0)
+        return ret;
+    ret = exported ? pt_export_lookup(fs, dir, name, &out)
+                   : lookup_name(fs, dir, name, &out);
     pt_node_put(&fs->nodes, dir);
-    if (ret == -ENOENT)
-        reply_absent(req);
-    else if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else
-        pt_reply_entry(req, &ent);
+    if (ret < 0)
+        return ret;
+    request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
-void pt_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+/* Nobody waits for an answer to these two. */
+int pt_raw_forget(struct pt_fs *fs, struct request *r)
 {
-    pt_forget(pt_fs_of(req), ino, nlookup);
-    fuse_reply_none(req);
+    const struct fuse_forget_in *in = request_args(r, NULL);
+
+    pt_forget(fs, request_header(r)->nodeid, in->nlookup);
+    return 0;
 }
 
-/* @count is checked against the message's size by validate.c. */
-void pt_op_forget_multi(fuse_req_t req, size_t count,
-                        struct fuse_forget_data *forgets)
+/* The count is checked against the message's size by validate.c. */
+int pt_raw_batch_forget(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const struct fuse_batch_forget_in *in = request_args(r, NULL);
+    const struct fuse_forget_one *one = (const void *)(in + 1);
 
-    for (size_t i = 0; i < count; i++)
-        pt_forget(fs, forgets[i].ino, forgets[i].nlookup);
-    fuse_reply_none(req);
+    for (uint32_t i = 0; i < in->count; i++)
+        pt_forget(fs, one[i].nodeid, one[i].nlookup);
+    return 0;
 }

@@ -41,11 +41,11 @@ static int make_dir(void *arg)
 
 /* A file that can not have its label must not stay without. */
 static int label(fuse_req_t req, int dir_fd, const char *name,
-                 const struct pt_entry *ent)
+                 const struct fuse_entry_out *ent)
 {
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n;
-    int ret = pt_node_pin(fs, ent->e.ino, &n);
+    int ret = pt_node_pin(fs, ent->nodeid, &n);
 
     if (ret == 0) {
         ret = pt_set_labels(fs, n->fd);
@@ -54,13 +54,13 @@ static int label(fuse_req_t req, int dir_fd, const char *name,
         pt_node_put(&fs->nodes, n);
     }
     if (ret < 0)
-        pt_node_forget(&fs->nodes, ent->e.ino, 1);
+        pt_node_forget(&fs->nodes, ent->nodeid, 1);
     return ret;
 }
 
 /* A new directory is for something to be put into, or for its removal. */
 static int look_up(struct pt_fs *fs, struct pt_node *dir, bool is_dir,
-                   const char *name, struct pt_entry *ent)
+                   const char *name, struct fuse_entry_out *ent)
 {
     return is_dir ? pt_lookup_open(fs, dir, name, ent)
                   : pt_lookup(fs, dir, name, ent);
@@ -71,7 +71,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
                  struct make_args *a)
 {
     struct pt_fs *fs = pt_fs_of(req);
-    struct pt_entry ent;
+    struct fuse_entry_out ent;
     struct pt_node *dir;
     int ret;
 
@@ -90,7 +90,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else
-        pt_reply_entry(req, &ent);
+        pt_reply(req, &ent, sizeof(ent));
 }
 
 void pt_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
@@ -199,19 +199,20 @@ void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
  * has become of the new name meanwhile.
  */
 static int make_link(struct pt_fs *fs, struct pt_node *n, struct pt_node *dir,
-                     const char *name, struct pt_entry *ent)
+                     const char *name, struct fuse_entry_out *ent)
 {
-    struct stat st;
+    struct pt_key key;
+    struct statx sx;
     int ret;
 
     if (linkat(fs->proc_fd, pt_proc_name(n->fd).s, dir->fd, name,
                AT_SYMLINK_FOLLOW) < 0)
         return -errno;
-    ret = pt_fstat(n->fd, &st);
+    ret = pt_statx(n->fd, "", &sx, &key);
     if (ret == 0)
         ret = pt_node_add_lookup(&fs->nodes, n);
     if (ret == 0)
-        pt_entry_fill(fs, &dir->key, &n->key, pt_slot_id(&n->slot), &st, ent);
+        pt_entry_fill(fs, &dir->key, &n->key, pt_slot_id(&n->slot), &sx, ent);
     return ret;
 }
 
@@ -220,7 +221,7 @@ void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
 {
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n, *dir;
-    struct pt_entry ent;
+    struct fuse_entry_out ent;
     int ret;
 
     if (pt_refuse_change(req) || pt_refuse_name(req, newname) ||
@@ -232,5 +233,5 @@ void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else
-        pt_reply_entry(req, &ent);
+        pt_reply(req, &ent, sizeof(ent));
 }

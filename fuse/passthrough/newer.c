@@ -23,19 +23,21 @@
  * blocks: the share's or, announced, that of a submount.  No system call syncs
  * by an O_PATH descriptor.
  */
-void pt_raw_syncfs(struct pt_fs *fs, struct request *r)
+int pt_raw_syncfs(struct pt_fs *fs, struct request *r)
 {
     auto_fd fd = -1;
     struct pt_node *n;
     int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    if (ret == 0) {
-        ret = fd = pt_reopen(fs, n->fd, n->type, O_RDONLY);
-        if (fd >= 0)
-            ret = syncfs(fd) < 0 ? -errno : 0;
-        pt_node_put(&fs->nodes, n);
-    }
-    request_reply_err(r, -ret);
+    if (ret < 0)
+        return ret;
+    ret = fd = pt_reopen(fs, n->fd, n->type, O_RDONLY);
+    if (fd >= 0)
+        ret = syncfs(fd) < 0 ? -errno : 0;
+    pt_node_put(&fs->nodes, n);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }
 
 static struct proto_sx_time sx_time(const struct statx_timestamp *t)
@@ -71,49 +73,44 @@ static void fill_statx(const struct pt_fs *fs, const struct statx *sx,
 
 /* The guest takes the answer for its attribute cache only when all of the
  * basic ones are in it, so they always are. */
-void pt_raw_statx(struct pt_fs *fs, struct request *r)
+int pt_raw_statx(struct pt_fs *fs, struct request *r)
 {
     const struct proto_statx_in *in = request_args(r, NULL);
     struct proto_statx_out out = {
-        .attr_valid = (uint64_t)fs->attr_timeout_s,
+        .attr_valid = fs->attr_valid.s,
+        .attr_valid_nsec = fs->attr_valid.ns,
     };
     struct statx sx;
     struct pt_node *n;
     int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    if (ret == 0) {
-        if (statx(n->fd, "", AT_EMPTY_PATH | (int)(in->sx_flags & STATX_SYNCS),
-                  STATX_WANTED, &sx) < 0)
-            ret = -errno;
-        pt_node_put(&fs->nodes, n);
-    }
-    if (ret < 0) {
-        request_reply_err(r, -ret);
-        return;
-    }
-    out.attr_valid_nsec =
-        (uint32_t)((fs->attr_timeout_s - (double)out.attr_valid) * 1e9);
+    if (ret < 0)
+        return ret;
+    if (statx(n->fd, "", AT_EMPTY_PATH | (int)(in->sx_flags & STATX_SYNCS),
+              STATX_WANTED, &sx) < 0)
+        ret = -errno;
+    pt_node_put(&fs->nodes, n);
+    if (ret < 0)
+        return ret;
     fill_statx(fs, &sx, &out.stat);
     request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
 /* As COPY_FILE_RANGE, whose answer has 32 bits only. */
-void pt_raw_copy_file_range_64(struct pt_fs *fs, struct request *r)
+int pt_raw_copy_file_range_64(struct pt_fs *fs, struct request *r)
 {
     const struct fuse_copy_file_range_in *in = request_args(r, NULL);
     struct proto_copy_file_range_out out;
     ssize_t n;
 
-    if (fs->opts.readonly) {
-        request_reply_err(r, EROFS);
-        return;
-    }
+    if (fs->opts.readonly)
+        return -EROFS;
     n = pt_copy_range(fs, in->fh_in, (off_t)in->off_in, in->fh_out,
                       (off_t)in->off_out, in->len, (unsigned int)in->flags);
-    if (n < 0) {
-        request_reply_err(r, (int)-n);
-        return;
-    }
+    if (n < 0)
+        return (int)n;
     out.bytes_copied = (uint64_t)n;
     request_reply(r, &out, sizeof(out));
+    return 0;
 }

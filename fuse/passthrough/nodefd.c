@@ -194,8 +194,8 @@ int pt_fd_admit(struct pt_nodes *t, int fd)
 static int prove(struct pt_node *n, int fd)
 {
     struct pt_key key;
-    struct stat st;
-    int ret = pt_statx(fd, "", &st, &key);
+    struct statx sx;
+    int ret = pt_statx(fd, "", &sx, &key);
 
     if (ret < 0)
         return ret;

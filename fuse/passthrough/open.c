@@ -40,38 +40,42 @@ static bool changes(int flags)
     return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
-static void reply_flags(const struct pt_fs *fs, int flags,
-                        struct fuse_file_info *fi)
+/*
+ * Writes that bypass the guest's cache need no order among themselves but the
+ * one which the host's file system gives them; guests before Linux 6.2 ignore
+ * that flag.
+ */
+static uint32_t reply_flags(const struct pt_fs *fs, int flags)
 {
+    uint32_t ret = 0;
+
     switch (fs->opts.cache) {
     case PT_CACHE_AUTO:
         break;
     case PT_CACHE_ALWAYS:
-        fi->keep_cache = 1;
+        ret = FOPEN_KEEP_CACHE;
         break;
     case PT_CACHE_METADATA:
     case PT_CACHE_NEVER:
-        fi->direct_io = 1;
+        ret = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
         break;
     }
     if (flags & O_DIRECT)
-        fi->direct_io = 1;
+        ret |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
     /* FLUSH also lets go of the record locks of who closes; else nobody waits
      * for that of a file which was only read. */
     if ((flags & O_ACCMODE) == O_RDONLY && !(fs->agreed & FUSE_POSIX_LOCKS))
-        fi->noflush = 1;
+        ret |= FOPEN_NOFLUSH;
+    return ret;
 }
 
 /* @fd is taken.  Return: 0 or -errno. */
 static int add_handle(struct pt_fs *fs, int fd, int flags, uint64_t node_id,
-                      struct fuse_file_info *fi)
+                      struct fuse_open_out *out)
 {
-    int ret = pt_handle_add(&fs->handles, PT_HANDLE_FILE, fd, flags, node_id,
-                            &fi->fh);
-
-    if (ret == 0)
-        reply_flags(fs, flags, fi);
-    return ret;
+    *out = (struct fuse_open_out){ .open_flags = reply_flags(fs, flags) };
+    return pt_handle_add(&fs->handles, PT_HANDLE_FILE, fd, flags, node_id,
+                         &out->fh);
 }
 
 /* @fd: what an open returned; closed when it may not stay open.
@@ -108,40 +112,42 @@ static int reopen(struct pt_fs *fs, const struct pt_node *n, int flags,
     return ret;
 }
 
-static int open_node(struct pt_fs *fs, const struct pt_node *n, int flags,
-                     bool append)
+static int open_node(struct pt_fs *fs, const struct request *r,
+                     const struct pt_node *n, int flags, bool append)
 {
     int ret;
 
     if (S_ISDIR(n->type))
         return -EISDIR;
     if (flags & O_TRUNC) {
-        ret = pt_keep_set_ids(!request_ext(request_current())->kill_suidgid);
+        ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid);
         if (ret < 0)
             return ret;
     }
     return after_open(fs, reopen(fs, n, flags, append), flags);
 }
 
-void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+int pt_raw_open(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    int flags = pt_host_flags(fs, fi->flags), ret;
+    const struct fuse_open_in *in = request_args(r, NULL);
+    uint64_t id = request_header(r)->nodeid;
+    int flags = pt_host_flags(fs, (int)in->flags), ret;
+    struct fuse_open_out out;
     struct pt_node *n;
 
-    if (changes(flags) && pt_refuse_change(req))
-        return;
-    n = pt_pin(req, ino);
-    if (!n)
-        return;
-    ret = open_node(fs, n, flags, fi->flags & O_APPEND);
+    if (fs->opts.readonly && changes(flags))
+        return -EROFS;
+    ret = pt_node_pin(fs, id, &n);
+    if (ret < 0)
+        return ret;
+    ret = open_node(fs, r, n, flags, in->flags & O_APPEND);
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)
-        ret = add_handle(fs, ret, flags, ino, fi);
+        ret = add_handle(fs, ret, flags, id, &out);
     if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else if (fuse_reply_open(req, fi) < 0)
-        pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_FILE);
+        return ret;
+    request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
 struct create_args {
@@ -184,7 +190,7 @@ static int open_there(void *arg)
  * the caller's rights and no others.
  */
 static int open_existing(fuse_req_t req, struct pt_node *dir,
-                         struct create_args *a, struct pt_entry *ent)
+                         struct create_args *a, struct fuse_entry_out *ent)
 {
     struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n;
@@ -193,7 +199,7 @@ static int open_existing(fuse_req_t req, struct pt_node *dir,
     ret = pt_lookup(fs, dir, a->name, ent);
     if (ret < 0)
         return ret;
-    ret = pt_node_pin(fs, ent->e.ino, &n);
+    ret = pt_node_pin(fs, ent->nodeid, &n);
     if (ret < 0)
         goto fail_lookup;
     a->fd = n->fd;
@@ -207,25 +213,25 @@ static int open_existing(fuse_req_t req, struct pt_node *dir,
         return ret;
 
 fail_lookup:
-    pt_node_forget(&fs->nodes, ent->e.ino, 1);
+    pt_node_forget(&fs->nodes, ent->nodeid, 1);
     return ret;
 }
 
 /* The name goes again, unless it means another file by now. */
 static void unmake(int dir_fd, const char *name, int fd)
 {
-    struct stat made, now;
-    struct pt_key key;
+    struct pt_key made, now;
+    struct statx sx;
 
-    if (name && pt_fstat(fd, &made) == 0 &&
-        pt_statx(dir_fd, name, &now, &key) == 0 && now.st_ino == made.st_ino &&
-        now.st_dev == made.st_dev)
+    if (name && pt_statx(fd, "", &sx, &made) == 0 &&
+        pt_statx(dir_fd, name, &sx, &now) == 0 && now.ino == made.ino &&
+        now.dev == made.dev)
         unlinkat(dir_fd, name, 0);
 }
 
 /* Make or open the file and count its lookup.  Return: descriptor, -errno. */
 static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
-                  bool excl, struct pt_entry *ent)
+                  bool excl, struct fuse_entry_out *ent)
 {
     struct pt_fs *fs = pt_fs_of(req);
     auto_fd fd =
@@ -251,18 +257,6 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
     return ret < 0 ? ret : take_fd(&fd);
 }
 
-static void reply_create(fuse_req_t req, const struct pt_entry *ent,
-                         const struct fuse_file_info *fi)
-{
-    struct pt_fs *fs = pt_fs_of(req);
-    uint64_t fh = fi->fh;
-
-    if (fuse_reply_create(req, &ent->e, fi) < 0) {
-        pt_handle_release(&fs->handles, fh, PT_HANDLE_FILE);
-        pt_node_forget(&fs->nodes, ent->e.ino, 1);
-    }
-}
-
 /* TMPFILE comes here too (fuse/extension.c), with a name that means nothing. */
 void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
                   mode_t mode, struct fuse_file_info *fi)
@@ -276,7 +270,10 @@ void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
         .flags = pt_host_flags(fs, fi->flags),
         .mode = mode & 07777,
     };
-    struct pt_entry ent;
+    struct {
+        struct fuse_entry_out ent;
+        struct fuse_open_out open;
+    } out;
     struct pt_node *dir;
     int ret;
 
@@ -288,25 +285,27 @@ void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
     if (!dir)
         return;
     a.fd = dir->fd;
-    ret = create(req, dir, &a, excl || unnamed, &ent);
+    ret = create(req, dir, &a, excl || unnamed, &out.ent);
     pt_node_put(&fs->nodes, dir);
     if (ret >= 0) {
-        ret = add_handle(fs, ret, a.flags, ent.e.ino, fi);
+        ret = add_handle(fs, ret, a.flags, out.ent.nodeid, &out.open);
         if (ret < 0)
-            pt_node_forget(&fs->nodes, ent.e.ino, 1);
+            pt_node_forget(&fs->nodes, out.ent.nodeid, 1);
     }
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else
-        reply_create(req, &ent, fi);
+        pt_reply(req, &out, sizeof(out));
 }
 
-void pt_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+int pt_raw_release(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const struct fuse_release_in *in = request_args(r, NULL);
+    int ret;
 
-    (void)ino;
-    pt_locks_release(fs, fi);
-    fuse_reply_err(req,
-                   -pt_handle_release(&fs->handles, fi->fh, PT_HANDLE_FILE));
+    pt_locks_release(fs, in->fh);
+    ret = pt_handle_release(&fs->handles, in->fh, PT_HANDLE_FILE);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }

@@ -116,24 +116,30 @@ static void pt_op_init(void *userdata, struct fuse_conn_info *conn)
 
 pt_raw_fn *pt_raw_op(uint32_t opcode)
 {
-    switch (opcode) {
-    case PROTO_SYNCFS:
-        return pt_raw_syncfs;
-    case PROTO_STATX:
-        return pt_raw_statx;
-    case PROTO_COPY_FILE_RANGE_64:
-        return pt_raw_copy_file_range_64;
-    default:
-        return NULL;
-    }
+    static pt_raw_fn *const ops[] = {
+        [FUSE_LOOKUP] = pt_raw_lookup,
+        [FUSE_FORGET] = pt_raw_forget,
+        [FUSE_BATCH_FORGET] = pt_raw_batch_forget,
+        [FUSE_GETATTR] = pt_raw_getattr,
+        [FUSE_OPEN] = pt_raw_open,
+        [FUSE_READ] = pt_raw_read,
+        [FUSE_WRITE] = pt_raw_write,
+        [FUSE_FLUSH] = pt_raw_flush,
+        [FUSE_RELEASE] = pt_raw_release,
+        [FUSE_OPENDIR] = pt_raw_opendir,
+        [FUSE_READDIR] = pt_raw_readdir,
+        [FUSE_READDIRPLUS] = pt_raw_readdirplus,
+        [FUSE_RELEASEDIR] = pt_raw_releasedir,
+        [PROTO_SYNCFS] = pt_raw_syncfs,
+        [PROTO_STATX] = pt_raw_statx,
+        [PROTO_COPY_FILE_RANGE_64] = pt_raw_copy_file_range_64,
+    };
+
+    return opcode < ARRAY_SIZE(ops) ? ops[opcode] : NULL;
 }
 
 const struct fuse_lowlevel_ops pt_ops = {
     .init = pt_op_init,
-    .lookup = pt_op_lookup,
-    .forget = pt_op_forget,
-    .forget_multi = pt_op_forget_multi,
-    .getattr = pt_op_getattr,
     .setattr = pt_op_setattr,
     .statfs = pt_op_statfs,
     .access = pt_op_access,
@@ -145,21 +151,12 @@ const struct fuse_lowlevel_ops pt_ops = {
     .rmdir = pt_op_rmdir,
     .rename = pt_op_rename,
     .link = pt_op_link,
-    .open = pt_op_open,
     .create = pt_op_create,
-    .release = pt_op_release,
-    .read = pt_op_read,
-    .write_buf = pt_op_write_buf,
-    .flush = pt_op_flush,
     .fsync = pt_op_fsync,
     .lseek = pt_op_lseek,
     .fallocate = pt_op_fallocate,
     .copy_file_range = pt_op_copy_file_range,
     .ioctl = pt_op_ioctl,
-    .opendir = pt_op_opendir,
-    .readdir = pt_op_readdir,
-    .readdirplus = pt_op_readdirplus,
-    .releasedir = pt_op_releasedir,
     .fsyncdir = pt_op_fsyncdir,
     .getlk = pt_op_getlk,
     .setlk = pt_op_setlk,

@@ -140,12 +140,18 @@ void pt_fs_count(struct pt_fs *fs, struct pt_fs_counts *out);
 extern const struct fuse_lowlevel_ops pt_ops;
 
 /**
- * pt_raw_op() - the operation of an opcode which libfuse does not know.
- * It is called with the request itself (request.h) and answers it before it
- * returns, exactly once.
+ * pt_raw_fn - an operation that is done beside libfuse, on the request itself.
+ * @r: valid (validate.c), as request_current().
+ * Return: 0: it is answered, or wants no answer; -errno: what to answer with.
+ */
+typedef int pt_raw_fn(struct pt_fs *fs, struct request *r);
+
+/**
+ * pt_raw_op() - the operation of an opcode, if it is done beside libfuse:
+ * those which libfuse 3.14 does not know, and those which a guest sends all the
+ * time (see "Decisions" of ARCHITECTURE.md).
  * Return: NULL: libfuse's, or nobody's.
  */
-typedef void pt_raw_fn(struct pt_fs *fs, struct request *r);
 pt_raw_fn *pt_raw_op(uint32_t opcode);
 
 #endif

@@ -4,7 +4,8 @@
 
 /*
  * Inside the passthrough file system.  Names come in three kinds: pt_x() are
- * tools of the room, pt_op_x() are operations as libfuse calls them.
+ * tools of the room, pt_op_x() are operations as libfuse calls them, pt_raw_x()
+ * those which get the request itself.
  *
  * What the guest sends is numbers (looked up in tables, see table.h) and
  * names.  Every name passes pt_name_check() and is used relative to a node's
@@ -27,6 +28,7 @@
 #include "fuse/passthrough/lockwait.h"
 #include "fuse/passthrough/nodes.h"
 #include "fuse/passthrough/pt.h"
+#include "fuse/passthrough/reply.h"
 
 /* export.c: lookups that the guest has given back and we have not, in a ring;
  * 0: none. */
@@ -41,7 +43,7 @@ struct pt_fs {
     int proc_fd;
     uid_t uid; /* our own, to which every operation returns */
     gid_t gid;
-    double attr_timeout_s, entry_timeout_s, negative_timeout_s;
+    struct pt_valid attr_valid, entry_valid, negative_valid;
     uint64_t agreed;     /* INIT flags; changes only while no operation runs */
     uint32_t generation; /* of all inodes of this life; as @agreed */
     /* What --xattrmap makes of security.capability; "" when it stays. */
@@ -97,9 +99,6 @@ bool pt_refuse_name(fuse_req_t req, const char *name);
  * Return: 0 or -errno; ids are the host's. */
 int pt_fstat(int fd, struct stat *st);
 
-/* Put the guest's ids into @st. */
-void pt_stat_to_guest(const struct pt_fs *fs, struct stat *st);
-
 /**
  * pt_reopen() - open for I/O the very file an O_PATH descriptor names.
  * @type:  the file's S_IFMT bits; only regular files and directories are
@@ -111,16 +110,10 @@ void pt_stat_to_guest(const struct pt_fs *fs, struct stat *st);
 int pt_reopen(struct pt_fs *fs, int fd, mode_t type, int flags);
 
 /* attr.c: what one statx(2) tells about a file.  @name "" means @fd itself.
- * Return: 0 or -errno. */
-int pt_statx(int fd, const char *name, struct stat *st, struct pt_key *key);
+ * Return: 0 or -errno; ids are the host's. */
+int pt_statx(int fd, const char *name, struct statx *sx, struct pt_key *key);
 
 /* lookup.c */
-
-/* What an entry of a directory resolved to. */
-struct pt_entry {
-    struct fuse_entry_param e;
-    uint32_t attr_flags; /* REQUEST_ATTR_* */
-};
 
 /**
  * pt_lookup() - the node of a name: one lookup more.
@@ -129,19 +122,19 @@ struct pt_entry {
  * Return: 0 or -errno.
  */
 int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
-              struct pt_entry *out);
+              struct fuse_entry_out *out);
 
 /* The same for a file that will be wanted open: a call more than for a new
  * one that stays closed, three less than for one that is then opened. */
 int pt_lookup_open(struct pt_fs *fs, struct pt_node *parent, const char *name,
-                   struct pt_entry *out);
+                   struct fuse_entry_out *out);
 
 /**
  * pt_lookup_fd() - the same for a file just opened.
  * @fd: O_PATH; taken.
  */
 int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
-                 struct pt_entry *out);
+                 struct fuse_entry_out *out);
 
 /**
  * pt_keep_begin() - a file that is about to lose its last name.
@@ -156,11 +149,8 @@ void pt_keep_end(struct pt_fs *fs, struct pt_node *n, bool removed);
 
 /* Fill in an entry for a node whose lookup is counted already. */
 void pt_entry_fill(const struct pt_fs *fs, const struct pt_key *parent,
-                   const struct pt_key *key, uint64_t id, const struct stat *st,
-                   struct pt_entry *out);
-
-/* Answer with an entry; takes the lookup back when that fails. */
-void pt_reply_entry(fuse_req_t req, const struct pt_entry *ent);
+                   const struct pt_key *key, uint64_t id,
+                   const struct statx *sx, struct fuse_entry_out *out);
 
 /* export.c */
 
@@ -171,9 +161,11 @@ void pt_export_reset(struct pt_fs *fs);
 void pt_export_fini(struct pt_fs *fs);
 /* The guest gives @count lookups back. */
 void pt_forget(struct pt_fs *fs, uint64_t id, uint64_t count);
-/* Answer a LOOKUP of "." or ".." where that has been agreed upon.
- * Return: true when answered. */
-bool pt_export_lookup(fuse_req_t req, fuse_ino_t ino, const char *name);
+/* Is it "." or "..", and agreed that these can be looked up? */
+bool pt_is_exported(const struct pt_fs *fs, const char *name);
+/* Look such a name up: as pt_lookup().  @n is pinned. */
+int pt_export_lookup(struct pt_fs *fs, struct pt_node *n, const char *name,
+                     struct fuse_entry_out *out);
 
 /* xattr.c */
 
@@ -236,20 +228,17 @@ void pt_locks_init(struct pt_fs *fs);
 void pt_locks_flush(struct pt_fs *fs, const struct pt_handle *h,
                     uint64_t owner);
 /* RELEASE: an open file is over, with what was locked by it and who waits. */
-void pt_locks_release(struct pt_fs *fs, const struct fuse_file_info *fi);
+void pt_locks_release(struct pt_fs *fs, uint64_t fh);
 /* A life is over. */
 void pt_locks_reset(struct pt_fs *fs);
 
 /* The operations, by file. */
 
 /* lookup.c */
-void pt_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
-void pt_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
-void pt_op_forget_multi(fuse_req_t req, size_t count,
-                        struct fuse_forget_data *forgets);
+pt_raw_fn pt_raw_lookup, pt_raw_forget, pt_raw_batch_forget;
 
 /* attr.c */
-void pt_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+pt_raw_fn pt_raw_getattr;
 void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
                    int to_set, struct fuse_file_info *fi);
 void pt_op_statfs(fuse_req_t req, fuse_ino_t ino);
@@ -272,19 +261,14 @@ void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
                 const char *newname);
 
 /* open.c */
-void pt_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+pt_raw_fn pt_raw_open, pt_raw_release;
 void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
                   mode_t mode, struct fuse_file_info *fi);
-void pt_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* What of a guest's open flags goes to the host's open(2). */
 int pt_host_flags(const struct pt_fs *fs, int flags);
 
 /* io.c */
-void pt_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                struct fuse_file_info *fi);
-void pt_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs,
-                     off_t off, struct fuse_file_info *fi);
-void pt_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+pt_raw_fn pt_raw_read, pt_raw_write, pt_raw_flush;
 void pt_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
                  struct fuse_file_info *fi);
 void pt_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -305,19 +289,11 @@ void pt_op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
                  struct fuse_file_info *fi, unsigned int flags, const void *in,
                  size_t in_len, size_t out_len);
 
-/* newer.c: for pt_raw_op(). */
-void pt_raw_syncfs(struct pt_fs *fs, struct request *r);
-void pt_raw_statx(struct pt_fs *fs, struct request *r);
-void pt_raw_copy_file_range_64(struct pt_fs *fs, struct request *r);
+/* newer.c */
+pt_raw_fn pt_raw_syncfs, pt_raw_statx, pt_raw_copy_file_range_64;
 
 /* dir.c */
-void pt_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void pt_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                   struct fuse_file_info *fi);
-void pt_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                       struct fuse_file_info *fi);
-void pt_op_releasedir(fuse_req_t req, fuse_ino_t ino,
-                      struct fuse_file_info *fi);
+pt_raw_fn pt_raw_opendir, pt_raw_releasedir, pt_raw_readdir, pt_raw_readdirplus;
 void pt_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
                     struct fuse_file_info *fi);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The shape of one request, and then, if it passes, libfuse and operations
- * that read every byte they are promised: the request ends where its memory
- * ends, so a sanitizer sees who goes further.
+ * The shape of one request, and then, if it passes, libfuse and operations,
+ * or those beside it, that read every byte they are promised: the request ends
+ * where its memory ends, so a sanitizer sees who goes further.
  *
  * Input: u32 opcode, u16 room for the reply, the request's body.
  */
@@ -15,6 +15,7 @@
 #include "fuse/extension.h"
 #include "fuse/extra.h"
 #include "fuse/fuse_api.h"
+#include "fuse/passthrough/pt.h"
 #include "fuse/validate.h"
 #include "tests/fuzz/fuzz.h"
 #include "virtiofsd/base/log.h"
@@ -39,24 +40,11 @@ static void name_in(const char *name)
     touch(name, strlen(name) + 1);
 }
 
-static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void op_name(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     (void)parent;
     name_in(name);
     fuse_reply_err(req, ENOENT);
-}
-
-static void op_forget_multi(fuse_req_t req, size_t count,
-                            struct fuse_forget_data *forgets)
-{
-    touch(forgets, count * sizeof(*forgets));
-    fuse_reply_none(req);
-}
-
-static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
-{
-    sink = ino + n;
-    fuse_reply_none(req);
 }
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
@@ -73,14 +61,14 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
     (void)mode;
     (void)rdev;
-    op_lookup(req, parent, name);
+    op_name(req, parent, name);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
                      mode_t mode)
 {
     (void)mode;
-    op_lookup(req, parent, name);
+    op_name(req, parent, name);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -96,7 +84,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
                     const char *newname)
 {
     (void)ino;
-    op_lookup(req, newparent, newname);
+    op_name(req, newparent, newname);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -104,7 +92,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
     (void)mode;
     touch(fi, sizeof(*fi));
-    op_lookup(req, parent, name);
+    op_name(req, parent, name);
 }
 
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
@@ -112,29 +100,14 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 {
     (void)flags;
     touch(value, size);
-    op_lookup(req, ino, name);
+    op_name(req, ino, name);
 }
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
                         size_t size)
 {
     sink = size;
-    op_lookup(req, ino, name);
-}
-
-static void op_write_buf(fuse_req_t req, fuse_ino_t ino,
-                         struct fuse_bufvec *bufs, off_t off,
-                         struct fuse_file_info *fi)
-{
-    (void)ino;
-    (void)off;
-    (void)fi;
-    /* The bytes are still the guest's; only the size is looked at. */
-    FUZZ_CHECK(bufs->count == 1 &&
-               fuse_buf_size(bufs) <= request_current()->total -
-                                          sizeof(struct fuse_in_header) -
-                                          sizeof(struct fuse_write_in));
-    fuse_reply_write(req, 0);
+    op_name(req, ino, name);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
@@ -149,22 +122,18 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 }
 
 static const struct fuse_lowlevel_ops ops = {
-    .lookup = op_lookup,
-    .forget = op_forget,
-    .forget_multi = op_forget_multi,
     .setattr = op_setattr,
     .symlink = op_symlink,
     .mknod = op_mknod,
     .mkdir = op_mkdir,
-    .unlink = op_lookup,
-    .rmdir = op_lookup,
+    .unlink = op_name,
+    .rmdir = op_name,
     .rename = op_rename,
     .link = op_link,
     .create = op_create,
     .setxattr = op_setxattr,
     .getxattr = op_getxattr,
-    .removexattr = op_lookup,
-    .write_buf = op_write_buf,
+    .removexattr = op_name,
 };
 
 static ssize_t on_read(int fd, void *buf, size_t len, void *userdata)
@@ -230,6 +199,43 @@ static void process(struct fuse_session *se, struct request *r)
     request_set_current(r);
     fuse_session_process_buf(se, &buf);
     request_set_current(NULL);
+}
+
+/* What the operations beside libfuse read without asking how long it is. */
+static void read_raw(const struct request *r)
+{
+    static const size_t in[] = {
+        [FUSE_FORGET] = sizeof(struct fuse_forget_in),
+        [FUSE_BATCH_FORGET] = sizeof(struct fuse_batch_forget_in),
+        [FUSE_GETATTR] = sizeof(struct fuse_getattr_in),
+        [FUSE_OPEN] = sizeof(struct fuse_open_in),
+        [FUSE_READ] = sizeof(struct fuse_read_in),
+        [FUSE_WRITE] = sizeof(struct fuse_write_in),
+        [FUSE_FLUSH] = sizeof(struct fuse_flush_in),
+        [FUSE_RELEASE] = sizeof(struct fuse_release_in),
+        [FUSE_OPENDIR] = sizeof(struct fuse_open_in),
+        [FUSE_READDIR] = sizeof(struct fuse_read_in),
+        [FUSE_READDIRPLUS] = sizeof(struct fuse_read_in),
+        [FUSE_RELEASEDIR] = sizeof(struct fuse_release_in),
+        [PROTO_SYNCFS] = sizeof(struct proto_syncfs_in),
+        [PROTO_STATX] = sizeof(struct proto_statx_in),
+        [PROTO_COPY_FILE_RANGE_64] = sizeof(struct fuse_copy_file_range_in),
+    };
+    const uint8_t *a = request_args(r, NULL);
+
+    FUZZ_CHECK(r->hdr.opcode < ARRAY_SIZE(in));
+    touch(a, in[r->hdr.opcode]);
+    if (r->hdr.opcode == FUSE_LOOKUP)
+        name_in((const char *)a);
+    if (r->hdr.opcode == FUSE_BATCH_FORGET)
+        touch(a + sizeof(struct fuse_batch_forget_in),
+              ((const struct fuse_batch_forget_in *)a)->count *
+                  sizeof(struct fuse_forget_one));
+    /* The bytes are still the guest's; only the size is looked at. */
+    if (r->hdr.opcode == FUSE_WRITE)
+        FUZZ_CHECK(((const struct fuse_write_in *)a)->size <=
+                   r->total - sizeof(struct fuse_in_header) -
+                       sizeof(struct fuse_write_in));
 }
 
 /* A request in memory of its own length, as request_load() would leave it. */
@@ -311,6 +317,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (extension_take(&r,
                                r.chain.writable_bytes & 1 ? UINT64_MAX : 0) < 0)
                 break;
+            if (pt_raw_op(opcode)) {
+                read_raw(&r);
+                break;
+            }
             process(session, &r);
             FUZZ_CHECK(replies == !validate_no_reply(opcode));
         }

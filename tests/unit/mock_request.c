@@ -52,18 +52,6 @@ size_t request_reply_room(const struct request *r)
     return r->room;
 }
 
-void request_set_attr_flags(struct request *r, uint32_t flags)
-{
-    r->attr_flags = flags;
-}
-
-void request_patch_direntplus(struct request *r, void *entry, uint32_t flags)
-{
-    (void)entry;
-    (void)flags;
-    r->patched++;
-}
-
 const struct request_ext *request_ext(const struct request *r)
 {
     return &r->ext;
@@ -85,8 +73,9 @@ void request_reply(struct request *r, const void *payload, size_t len)
 {
     r->answers++;
     r->error = 0;
-    r->reply_len = len;
-    memcpy(r->reply, payload, len);
+    if (len)
+        memcpy(r->reply + r->in_place, payload, len);
+    r->reply_len = r->in_place + len;
 }
 
 void request_reply_err(struct request *r, int err)
@@ -247,8 +236,6 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     r->answers = 0;
     r->reply_len = 0;
     r->in_place = 0;
-    r->attr_flags = 0;
-    r->patched = 0;
     r->hdr = h;
     r->arg = mem + sizeof(h);
     r->arg_len = arg_len;
@@ -256,8 +243,11 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     atomic_store(&r->later_done, false);
     current = r;
     raw = pt_raw_op(opcode);
-    if (raw) {
-        raw(fs_of(se), r);
+    if (raw) { /* as fuse/serve.c does */
+        int ret = raw(fs_of(se), r);
+
+        if (ret < 0)
+            request_reply_err(r, -ret);
     } else {
         if (opcode == PROTO_TMPFILE) /* as fuse/extension.c does */
             ((struct fuse_in_header *)(void *)mem)->opcode = FUSE_CREATE;

@@ -4,8 +4,8 @@
 
 /*
  * fuse/request.h without rings: requests are built by the test, go through a
- * real libfuse session, and the reply lands in memory.  The passthrough
- * operations see the interface which they see in the device.
+ * real libfuse session or beside it, and the reply lands in memory.  The
+ * passthrough operations see the interface which they see in the device.
  */
 
 #include <linux/fuse.h>
@@ -30,8 +30,6 @@ struct request {
     unsigned int answers; /* how often it was answered */
     int error;
     size_t reply_len; /* bytes of payload */
-    uint32_t attr_flags;
-    unsigned int patched; /* READDIRPLUS entries with attribute flags */
     uint8_t *reply;
 
     struct fuse_in_header hdr;

@@ -406,7 +406,7 @@ static void a_handle_of_another_file_is_found_out(void)
     struct pt_key key, other;
     uint32_t mnt_id;
     struct pt_fh fh;
-    struct stat st;
+    struct statx sx;
     uint64_t id, id2;
 
     if (!start())
@@ -414,7 +414,7 @@ static void a_handle_of_another_file_is_found_out(void)
     t = &m.fs->nodes;
     mock_host_file(&m, "a", "");
     mock_host_file(&m, "b", "");
-    CHECK_EQ(pt_statx(m.root_fd, "a", &st, &key), 0, "");
+    CHECK_EQ(pt_statx(m.root_fd, "a", &sx, &key), 0, "");
     CHECK_EQ(pt_fh_get(m.root_fd, "b", &fh, &mnt_id), 0, "");
     CHECK(pt_mount_get(&t->mounts, mnt_id), "");
     CHECK_EQ(pt_node_insert(t, &key, S_IFREG, -1, &fh, &id), 1, "");
@@ -425,7 +425,7 @@ static void a_handle_of_another_file_is_found_out(void)
     mock_forget(&m, id, 2);
     /* The number of one that is closed, born at another time. */
     id = lookup("b");
-    CHECK_EQ(pt_statx(m.root_fd, "b", &st, &other), 0, "");
+    CHECK_EQ(pt_statx(m.root_fd, "b", &sx, &other), 0, "");
     CHECK_EQ(pt_node_find(t, &other), id, "");
     other.birth ^= 2;
     CHECK_EQ(pt_node_find(t, &other), 0, "may be another");

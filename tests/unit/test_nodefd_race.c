@@ -108,7 +108,7 @@ static void *look_up_and_forget(void *arg)
 
     for (int i = 0; i < ROUNDS; i++) {
         int k = rand_r(&seed) % FILES;
-        struct pt_entry ent;
+        struct fuse_entry_out ent;
         struct pt_node *n = NULL, *root;
 
         snprintf(name, sizeof(name), "f%d", k);
@@ -118,11 +118,11 @@ static void *look_up_and_forget(void *arg)
             continue;
         }
         pt_node_put(t, root);
-        if (ent.e.attr.st_ino != ino[k])
+        if (ent.attr.ino != ino[k])
             atomic_fetch_add(&wrong, 1);
-        if (pt_node_pin(m.fs, ent.e.ino, &n) < 0)
+        if (pt_node_pin(m.fs, ent.nodeid, &n) < 0)
             n = NULL;
-        pt_node_forget(t, ent.e.ino, 1);
+        pt_node_forget(t, ent.nodeid, 1);
         atomic_fetch_add(&forgotten, 1);
         if (!n)
             continue;
