@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fuse/queue.h"
 #include "virtiofsd/base/log.h"
