@@ -121,6 +121,21 @@ test_daemon()
     fi
 }
 
+# guest_programs DIR NAME...: the host's programs and what they link, the
+# loader too, into a directory of the share; the guest has nothing else.
+guest_programs()
+{
+    local dir=$1 name
+
+    shift
+    mkdir -p "$dir/lib"
+    for name; do
+        name=$(command -v "$name")
+        cp -L "$name" "$dir"
+        ldd "$name" | grep -o '/[^ ]*' | xargs cp -L -t "$dir/lib"
+    done
+}
+
 # test_initramfs SCRIPT [EXTRA_DIR]: the steps, after the step helper.
 test_initramfs()
 {
