@@ -62,6 +62,21 @@ uint64_t extra_offered(const struct request *r)
     return proto_init_flags(in->flags, in->flags2);
 }
 
+/*
+ * libfuse 3.14 agrees to 256 pages a request, for which it has buffers.
+ * Payload does not pass through those here.  A guest brings the number down to
+ * its own limit and to its ring's size; only those are told that can have
+ * another limit than 256, since others may believe in more than they can do.
+ */
+static void raise_sizes(const struct request *r, struct fuse_init_out *out)
+{
+    if (!(out->flags & FUSE_MAX_PAGES) ||
+        init_of(r)->minor < EXTRA_MAX_PAGES_MINOR)
+        return;
+    out->max_pages = EXTRA_MAX_PAGES;
+    out->max_write = EXTRA_MAX_PAGES * 4096;
+}
+
 void extra_patch_init(struct request *r, const struct iovec *iov, int count)
 {
     const struct fuse_out_header *header = iov[0].iov_base;
@@ -76,5 +91,6 @@ void extra_patch_init(struct request *r, const struct iovec *iov, int count)
     out->flags2 |= (uint32_t)(r->agree >> 32);
     if (out->flags2)
         out->flags |= FUSE_INIT_EXT;
+    raise_sizes(r, out);
     r->agreed = proto_init_flags(out->flags, out->flags2);
 }

@@ -16,6 +16,11 @@
  * other request layouts, which validate.c does not describe. */
 #define EXTRA_MIN_MINOR 27
 
+/* Pages of payload a request may have, as a guest is told whose limit can be
+ * raised: Linux 6.13, by the sysctl fs.fuse.max_pages_limit. */
+#define EXTRA_MAX_PAGES       1024
+#define EXTRA_MAX_PAGES_MINOR 41
+
 /**
  * extra_check_init() - may libfuse answer this INIT?
  * @r: a valid INIT.
@@ -37,7 +42,8 @@ uint64_t extra_offered(const struct request *r);
 
 /**
  * extra_patch_init() - last touch on libfuse's answer to an INIT.
- * It gets the flags of r->agree, and all that is agreed is left in r->agreed.
+ * It gets the flags of r->agree and larger requests than libfuse's, and all
+ * that is agreed is left in r->agreed.
  * @iov: reply header, then its parts; changed in place.
  */
 void extra_patch_init(struct request *r, const struct iovec *iov, int count);

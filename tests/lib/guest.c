@@ -58,13 +58,16 @@ static int add_region(struct guest_mem *m, int fd, uint64_t fd_off,
     return (int)n;
 }
 
-int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high)
+static int mem_create(struct guest_mem *m, uint64_t low, uint64_t high,
+                      unsigned int flags)
 {
-    int fd = memfd_create("guest", MFD_CLOEXEC), fd2, ret;
+    uint64_t unit = flags ? GUEST_HUGE : GUEST_PAGE;
+    int fd = memfd_create("guest", MFD_CLOEXEC | flags), fd2, ret;
+    uint64_t size = (low + high + unit - 1) & ~(unit - 1);
 
     memset(m, 0, sizeof(*m));
     pthread_mutex_init(&m->lock, NULL);
-    if (fd < 0 || ftruncate(fd, (off_t)(low + high)) < 0)
+    if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
         return -errno;
     ret = add_region(m, fd, 0, 0, low, GUEST_PAGE);
     if (ret < 0 || high == 0)
@@ -72,6 +75,17 @@ int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high)
     fd2 = dup(fd);
     return fd2 < 0 ? -errno
                    : MIN(add_region(m, fd2, low, HIGH_GPA, high, 0), 0);
+}
+
+int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high)
+{
+    return mem_create(m, low, high, 0);
+}
+
+int guest_mem_create_huge(struct guest_mem *m, uint64_t low, uint64_t high)
+{
+    /* Such a file is of whole pages; a region need not be. */
+    return mem_create(m, low, high, GUEST_HUGE_MEMFD);
 }
 
 int guest_mem_add(struct guest_mem *m, uint64_t gpa, uint64_t size)

@@ -44,6 +44,10 @@ struct guest_mem {
  * Return: 0 or -errno.
  */
 int guest_mem_create(struct guest_mem *m, uint64_t low, uint64_t high);
+/* The same of huge pages: @low is a multiple of GUEST_HUGE. */
+#define GUEST_HUGE       ((uint64_t)2 << 20)
+#define GUEST_HUGE_MEMFD (MFD_HUGETLB | 21u << 26) /* log2 of the size */
+int guest_mem_create_huge(struct guest_mem *m, uint64_t low, uint64_t high);
 /* Add a region in a memfd of its own; guest_alloc() leaves it alone.
  * Return: its index or -errno. */
 int guest_mem_add(struct guest_mem *m, uint64_t gpa, uint64_t size);

@@ -14,7 +14,9 @@ static bool make_guest(struct vm *vm, const struct vm_opts *o)
 {
     uint64_t high = o->mem_high ? o->mem_high : HIGH_MEM;
 
-    if (!CHECK_EQ(guest_mem_create(&vm->mem, LOW_MEM, high), 0, "guest memory"))
+    if (!CHECK_EQ(o->huge ? guest_mem_create_huge(&vm->mem, LOW_MEM, high)
+                          : guest_mem_create(&vm->mem, LOW_MEM, high),
+                  0, "guest memory"))
         return false;
     for (unsigned int i = 0; i < vm->n; i++) {
         if (!CHECK_EQ(guest_queue_create(&vm->q[i], &vm->mem, i,

@@ -32,6 +32,7 @@
  * @features: 0: VM_RING_FEATURES.
  * @proto:    0: VM_PROTO.
  * @mem_high: bytes of guest memory above 4 GiB; 0: 64 MiB.
+ * @huge:     guest memory is made of huge pages, if there are any.
  * @no_start: stop after the memory: rings are not started.
  */
 struct vm_opts {
@@ -40,7 +41,7 @@ struct vm_opts {
     uint16_t size;
     uint64_t features, proto;
     uint64_t mem_high;
-    bool no_start;
+    bool huge, no_start;
 };
 
 struct vm {

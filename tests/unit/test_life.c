@@ -161,6 +161,12 @@ static void init_flags_are_what_both_know(void)
     CHECK(init_out(&c)->flags & FUSE_PARALLEL_DIROPS, "");
     CHECK_EQ(init_out(&c)->max_pages, 256, "1 MiB");
     CHECK_EQ(init_out(&c)->max_write, 1 << 20, "");
+    say_init(&c, 1, 7, 41, UINT32_MAX);
+    CHECK_EQ(init_out(&c)->max_pages, 1024, "4 MiB, where they can be had");
+    CHECK_EQ(init_out(&c)->max_write, 4 << 20, "");
+    say_init(&c, 1, 7, 41, UINT32_MAX & ~(uint32_t)FUSE_MAX_PAGES);
+    CHECK_EQ(init_out(&c)->max_pages, 0, "not offered");
+    CHECK(init_out(&c)->max_write <= 1 << 20, "");
     say_init(&c, 1, 7, 38, FUSE_MAX_PAGES);
     CHECK(!(init_out(&c)->flags & (1u << 27)), "SUBMOUNTS, not offered");
     CHECK(!(init_out(&c)->flags & FUSE_PARALLEL_DIROPS), "not offered either");
