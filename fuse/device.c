@@ -102,9 +102,7 @@ static int device_init(struct device *d, const struct fuse_device_opts *opts,
     ret = events_create(evt_fd, &d->events);
     if (ret < 0)
         return ret;
-    /* A single worker could do no more at a time than a ring's own thread,
-     * and costs two switches of threads a request. */
-    if (opts->thread_pool_size > 1)
+    if (opts->thread_pool_size > 0)
         ret = pool_create(opts->thread_pool_size, d->life, &d->pool);
     return ret;
 }

@@ -16,13 +16,14 @@
  * struct request_later - one request that is answered later.
  * @state: LATER_*; whoever brings the second of the two puts it on the list.
  * @err:   set before LATER_DONE.
- * @descs: of the ring's table, taken up by its chain.
+ * @descs: of the ring's table, taken up by its chain; in @counted.
  * @epoch: queue.later.epoch when it was adopted: another means the ring was
  *         started anew and knows nothing of it.
  */
 struct request_later {
     struct request_later *next;
     struct queue *q;
+    struct waiting *counted;
     uint64_t unique;
     uint32_t opcode, descs, epoch;
     uint16_t head;
@@ -48,6 +49,7 @@ struct request_later *request_detach(struct request *r)
         free(l);
         return NULL;
     }
+    l->counted = w;
     l->unique = r->hdr.unique;
     l->opcode = r->hdr.opcode;
     r->later = l;
@@ -68,14 +70,7 @@ static void post(struct queue *q, struct request_later *l)
 {
     bool first;
 
-    pthread_mutex_lock(&q->done_lock);
-    while (q->later.heir) {
-        struct queue *heir = q->later.heir;
-
-        pthread_mutex_unlock(&q->done_lock);
-        q = heir;
-        pthread_mutex_lock(&q->done_lock);
-    }
+    q = queue_lock_heir(q);
     first = !q->later.done;
     l->next = q->later.done;
     q->later.done = l;
@@ -101,6 +96,10 @@ static void make_ready(struct queue *q, struct request_later *l)
 
 void later_adopt(struct queue *q, uint16_t head, struct request_later *l)
 {
+    /* Taken in when another queue had the ring. */
+    if (unlikely(l->counted != &q->waiting))
+        atomic_fetch_add_explicit(&q->waiting.used, l->descs,
+                                  memory_order_relaxed);
     l->q = q;
     l->head = head;
     l->epoch = q->later.epoch;
@@ -194,11 +193,7 @@ void later_inherit(struct queue *q, struct queue *old)
     atomic_init(&q->waiting.used, atomic_load(&old->waiting.used));
     q->later = old->later;
     old->later.ready = NULL;
-    pthread_mutex_lock(&old->done_lock);
-    q->later.done = old->later.done;
     old->later.done = NULL;
-    old->later.heir = q;
-    pthread_mutex_unlock(&old->done_lock);
 }
 
 static void free_list(struct request_later *l)

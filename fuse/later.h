@@ -57,7 +57,8 @@ void later_reap(struct queue *q);
  */
 void later_started(struct queue *q, uint16_t was);
 
-/* A new queue takes over what waits on @old (fuse/rescue.h). */
+/* A new queue takes over what waits on @old (fuse/rescue.h).
+ * Context: under @old's done_lock. */
 void later_inherit(struct queue *q, struct queue *old);
 
 /* Nothing is done any more: free what is left. */

@@ -81,15 +81,28 @@ void queue_wake(struct queue *q)
         log_err("fuse: ring %u: wake fd: %s", q->idx, strerror(errno));
 }
 
+struct queue *queue_lock_heir(struct queue *q)
+{
+    pthread_mutex_lock(&q->done_lock);
+    while (q->heir) {
+        struct queue *heir = q->heir;
+
+        pthread_mutex_unlock(&q->done_lock);
+        q = heir;
+        pthread_mutex_lock(&q->done_lock);
+    }
+    return q;
+}
+
 /* Model (tests/model/kick.pml): worker. */
 void queue_job_done(struct queue *q, struct job *job)
 {
     bool first;
 
-    pthread_mutex_lock(&q->done_lock);
-    first = !q->done;
-    job->next = q->done;
-    q->done = job;
+    q = queue_lock_heir(q);
+    job->next = atomic_load_explicit(&q->done, memory_order_relaxed);
+    first = !job->next;
+    atomic_store_explicit(&q->done, job, memory_order_relaxed);
     pthread_mutex_unlock(&q->done_lock);
     /* The thread takes all of the list; one wake is enough for it. */
     if (first)
@@ -117,14 +130,12 @@ static void reap_jobs(struct queue *q)
 {
     struct job *job;
 
-    if (!q->jobs)
+    /* Who puts one there after this look wakes the thread. */
+    if (likely(!atomic_load_explicit(&q->done, memory_order_relaxed)))
         return;
     pthread_mutex_lock(&q->done_lock);
-    job = q->done;
-    q->done = NULL;
+    job = atomic_exchange_explicit(&q->done, NULL, memory_order_relaxed);
     pthread_mutex_unlock(&q->done_lock);
-    if (!job)
-        return;
     while (job) {
         struct job *next = job->next;
 
@@ -142,27 +153,6 @@ void queue_reap(struct queue *q)
     later_reap(q);
 }
 
-static void serve_inline(struct queue *q, uint16_t head)
-{
-    uint32_t used_len = 0;
-    int ret;
-
-    q->serving = head;
-    ret = serve_request(&q->exec, &q->ring, q->idx, head, &used_len);
-    if (ret == SERVE_ABANDONED) {
-        q->gone = true;
-        return;
-    }
-    if (ret == SERVE_DETACHED) {
-        set_in_flight(q, q->in_flight - 1);
-        later_adopt(q, head, q->exec.r.later);
-        return;
-    }
-    queue_complete(q, head, ret, used_len);
-    if (ret == 0)
-        queue_notify(q);
-}
-
 static void serve_pooled(struct queue *q, uint16_t head)
 {
     struct job *job = &q->jobs[head];
@@ -174,7 +164,33 @@ static void serve_pooled(struct queue *q, uint16_t head)
         return;
     }
     job->busy = true;
+    job->q = q;
     pool_submit(q->dev->pool, job);
+}
+
+static void serve_head(struct queue *q, uint16_t head)
+{
+    uint32_t used_len = 0;
+    int ret;
+
+    q->serving = head;
+    ret = serve_request(&q->exec, &q->ring, q->idx, head, &used_len);
+    if (ret == SERVE_ABANDONED) {
+        q->gone = true;
+        return;
+    }
+    if (ret == SERVE_DEFERRED) {
+        serve_pooled(q, head);
+        return;
+    }
+    if (ret == SERVE_DETACHED) {
+        set_in_flight(q, q->in_flight - 1);
+        later_adopt(q, head, q->exec.r.later);
+        return;
+    }
+    queue_complete(q, head, ret, used_len);
+    if (ret == 0)
+        queue_notify(q);
 }
 
 /* The front-end took guest memory away while we used it. */
@@ -222,10 +238,7 @@ static bool queue_serve(struct queue *q)
         atomic_store_explicit(&q->run->last_avail, q->ring.last_avail,
                               memory_order_relaxed);
         queue_count(&q->run->requests);
-        if (q->jobs)
-            serve_pooled(q, head);
-        else
-            serve_inline(q, head);
+        serve_head(q, head);
         if (q->gone || unlikely(guard_lost()))
             return false;
         queue_reap(q);
@@ -285,6 +298,7 @@ static struct queue *queue_alloc(struct device *d, uint32_t idx)
         return NULL;
     }
     q->exec.r.waiting = &q->waiting;
+    q->exec.r.home = d->pool ? q : NULL;
     return q;
 }
 
@@ -317,6 +331,22 @@ int queue_create(struct device *d, uint32_t idx, struct queue **out)
     return ret;
 }
 
+/* What the pool is at work on, and what waits, comes to the new queue. */
+static void inherit_work(struct queue *q, struct queue *old)
+{
+    q->jobs = old->jobs;
+    q->njobs = old->njobs;
+    q->in_flight = old->in_flight;
+    memcpy(q->cancel, old->cancel, sizeof(q->cancel));
+    q->n_cancel = old->n_cancel;
+    pthread_mutex_lock(&old->done_lock);
+    atomic_init(&q->done, atomic_exchange_explicit(&old->done, NULL,
+                                                   memory_order_relaxed));
+    later_inherit(q, old);
+    old->heir = q;
+    pthread_mutex_unlock(&old->done_lock);
+}
+
 /*
  * @old's thread stored what is read here before it entered the gate, and will
  * not touch it again.
@@ -343,8 +373,7 @@ int queue_replace(struct queue *old, struct queue **out)
     q->ring.log = NULL;
     q->epoch = old->epoch;
     atomic_init(&q->moved, q->epoch);
-    q->in_flight = old->in_flight;
-    later_inherit(q, old);
+    inherit_work(q, old);
     q->cancel[q->n_cancel++] = old->serving;
     pthread_detach(old->thread); /* nobody will wait for it */
     ret = queue_run(q);

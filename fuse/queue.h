@@ -39,14 +39,12 @@ struct job {
  * @n, @n_valid: adopted and not yet freed; those that this start knows of.
  * @epoch: counts starts that forgot what waited.
  * @ready: done; to be answered when the ring is live.
- * @done:  done, not yet seen by the ring's thread; under @done_lock, as
- * @heir:  the queue that has taken this one's place.
+ * @done:  done, not yet seen by the ring's thread; under @done_lock.
  */
 struct later_list {
     uint32_t n, n_valid, epoch;
     struct request_later *ready;
     struct request_later *done;
-    struct queue *heir;
 };
 
 /* The queue that carries FORGET and INTERRUPT.
@@ -83,8 +81,10 @@ struct queue_pace {
  * @moved:    the same, for the main thread to see.
  * @gone:     this thread was given up; another has the ring.
  * @jobs:     one for each descriptor, when there is a pool.
- * @done:     jobs that the pool has finished; a stack under @done_lock.
- * All but @done, @done_lock, @waiting: the ring's thread only.
+ * @done:     jobs that the pool has finished; a stack, changed under
+ *            @done_lock.
+ * @heir:     the queue that has taken this one's place; under @done_lock.
+ * All but @done, @heir, @done_lock, @waiting: the ring's thread only.
  */
 struct queue {
     struct device *dev;
@@ -116,7 +116,8 @@ struct queue {
     uint32_t njobs;
 
     _Alignas(128) pthread_mutex_t done_lock;
-    struct job *done;
+    struct job *_Atomic done;
+    struct queue *heir;
 };
 
 /**
@@ -183,6 +184,9 @@ void queue_complete(struct queue *q, uint16_t head, int status,
 
 /* The guest broke the ring: -@reason says how. */
 void queue_break(struct queue *q, int reason);
+
+/* The queue in @q's place now, its done_lock taken. */
+struct queue *queue_lock_heir(struct queue *q);
 
 /* Wake the ring's thread. */
 void queue_wake(struct queue *q);

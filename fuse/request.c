@@ -69,6 +69,7 @@ static void begin(struct request *r)
     r->replied = false;
     r->discard = false;
     r->later = NULL;
+    r->deferred = false;
 }
 
 void request_again(struct request *r, const struct fuse_in_header *hdr)
@@ -194,7 +195,7 @@ size_t request_reply_room(const struct request *r)
 
 /* A file's side of a transfer. */
 struct transfer {
-    int fd, flags; /* flags for pwritev2(2) */
+    int fd, flags; /* RWF_* */
     off_t off;
     bool to_file;
 };
@@ -206,7 +207,9 @@ static ssize_t transfer(const struct transfer *t, const struct iovec *iov,
     off_t off = t->off + (off_t)done;
     ssize_t got;
 
-    if (!t->to_file)
+    if (!t->to_file && t->flags)
+        got = preadv2(t->fd, iov, count, off, t->flags);
+    else if (!t->to_file)
         got = preadv(t->fd, iov, count, off);
     else if (t->flags)
         got = pwritev2(t->fd, iov, count, off, t->flags);
@@ -219,11 +222,15 @@ static ssize_t transfer(const struct transfer *t, const struct iovec *iov,
  * Move @size bytes between file and spans, REQUEST_IOV_MAX spans a call; one
  * call, as a rule, since neighbouring pages are one span.
  * @skip, @total: bytes of the spans which are not payload, and of all.
+ *
+ * With RWF_NOWAIT a read is short where the cache ends; only the next call
+ * tells that from the end of the file.
  */
 static ssize_t move_file(struct request *r, const struct iovec *spans,
                          uint32_t n, uint64_t skip, uint64_t total, size_t size,
                          const struct transfer *t)
 {
+    bool nowait = t->flags & RWF_NOWAIT;
     size_t done = 0;
 
     if (likely(size > 0 && total - skip == size)) {
@@ -232,8 +239,13 @@ static ssize_t move_file(struct request *r, const struct iovec *spans,
 
         /* The payload is what the driver laid out for it, and nothing else:
          * the spans are the iovec. */
-        if (likely(rest && n_rest <= REQUEST_IOV_MAX))
-            return transfer(t, rest, (int)n_rest, 0);
+        if (likely(rest && n_rest <= REQUEST_IOV_MAX)) {
+            ssize_t got = transfer(t, rest, (int)n_rest, 0);
+
+            if (likely(got == (ssize_t)size) || got <= 0 || !nowait)
+                return got;
+            done = (size_t)got;
+        }
     }
     while (done < size) {
         int cnt = chain_iov(spans, n, skip + done, size - done, r->iov,
@@ -245,17 +257,18 @@ static ssize_t move_file(struct request *r, const struct iovec *spans,
             break;
         got = transfer(t, r->iov, cnt, done);
         if (got < 0)
-            return done > 0 ? (ssize_t)done : got;
+            return done > 0 && !nowait ? (ssize_t)done : got;
         done += (size_t)got;
-        if ((size_t)got < part)
+        if ((size_t)got < part && (got == 0 || !nowait))
             break;
     }
     return (ssize_t)done;
 }
 
-ssize_t request_read_file(struct request *r, int fd, size_t size, off_t off)
+static ssize_t read_file(struct request *r, int fd, size_t size, off_t off,
+                         int flags)
 {
-    struct transfer t = { .fd = fd, .off = off };
+    struct transfer t = { .fd = fd, .off = off, .flags = flags };
     ssize_t got;
 
     size = MIN(size, request_reply_room(r));
@@ -266,6 +279,16 @@ ssize_t request_read_file(struct request *r, int fd, size_t size, off_t off)
                     size, &t);
     r->in_place = got > 0 ? (size_t)got : 0;
     return got;
+}
+
+ssize_t request_read_file(struct request *r, int fd, size_t size, off_t off)
+{
+    return read_file(r, fd, size, off, 0);
+}
+
+ssize_t request_read_cached(struct request *r, int fd, size_t size, off_t off)
+{
+    return read_file(r, fd, size, off, RWF_NOWAIT);
 }
 
 ssize_t request_write_file(struct request *r, int fd, size_t size, off_t off,

@@ -49,6 +49,28 @@ ssize_t request_write_file(struct request *r, int fd, size_t size, off_t off,
                            int flags);
 
 /**
+ * request_read_cached() - request_read_file() of what is in memory.
+ * Return: as that; -EAGAIN: not all of it is, nothing counts as read;
+ * -EOPNOTSUPP: the file can not tell.
+ */
+ssize_t request_read_cached(struct request *r, int fd, size_t size, off_t off);
+
+/**
+ * request_may_defer() - is this a thread whose requests should not block?
+ * A ring's, when there is a pool (fuse/policy.h).
+ */
+bool request_may_defer(const struct request *r);
+/**
+ * request_defer() - leave the current request to a thread of the pool.
+ * For an operation that would block.  It has had no effect, ends without an
+ * answer (fuse_reply_none()), and is begun anew over there.
+ * Context: request_may_defer().
+ */
+void request_defer(struct request *r);
+/* Would it hold up others of its ring, or they it?  Context: the same. */
+bool request_is_crowded(const struct request *r);
+
+/**
  * request_scratch() - memory for building a reply or a path.
  * @size: bytes, at most REQUEST_SCRATCH_MAX.
  * The same memory on each call; valid until the operation has answered.

@@ -37,6 +37,9 @@
  * @ext:      see request.h; set by extension_take().
  * @waiting:  of the ring it comes from (fuse/later.h); NULL: it may not wait.
  * @later:    it was detached.
+ * @home:     the queue whose thread this is, when it may leave requests to the
+ *            pool; else NULL.
+ * @deferred: it was left to the pool.
  */
 struct request {
     struct chain chain;
@@ -55,6 +58,8 @@ struct request {
     struct request_ext ext;
     struct waiting *waiting;
     struct request_later *later;
+    const struct queue *home;
+    bool deferred;
 };
 
 /* Return: 0 or -ENOMEM. */

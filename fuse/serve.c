@@ -6,6 +6,7 @@
 
 #include "fuse/extension.h"
 #include "fuse/extra.h"
+#include "fuse/policy.h"
 #include "fuse/validate.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/probes.h"
@@ -122,8 +123,12 @@ int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
     PROBE3(req_validate, ring, r->hdr.opcode, ret);
     if (ret < 0)
         refuse(r, ret);
+    else if (unlikely(policy_is_slow(r)))
+        return SERVE_DEFERRED;
     else if (!run(x, ring))
         return SERVE_ABANDONED;
+    if (unlikely(r->deferred))
+        return SERVE_DEFERRED;
     if (r->later)
         return SERVE_DETACHED;
     PROBE3(req_reply, ring, head, r->hdr.opcode);

@@ -85,6 +85,9 @@ static inline bool vring_is_open(const struct vring *v)
  */
 int vring_pop(struct vring *v, uint16_t *head);
 
+/* Is there a head to take?  One load; vring_pop() decides. */
+bool vring_has_more(const struct vring *v);
+
 /**
  * vring_push() - give a head back.
  * @len: bytes written into the chain, from its first writable byte on.

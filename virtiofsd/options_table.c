@@ -90,7 +90,7 @@ const struct opt_row options_long[] = {
       .help = "use this listening socket of the launcher's",
       FIELD(listen_fd), .max = INT_MAX, .set = set_fd },
     { "thread-pool-size", 0, TAKES_VALUE, .metavar = "N",
-      .help = "threads beside the queues' own, 0 to 256 (0)",
+      .help = "threads beside the queues' own, 0 to 256 (8)",
       RANGE(thread_pool_size, 0, 256) },
     { "num-request-queues", 0, TAKES_VALUE, .metavar = "N",
       .help = "request queues to tell of, 1 to 64 (one a CPU)",

@@ -2,6 +2,7 @@
 #include "fuse/passthrough/handles.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -45,6 +46,9 @@ int pt_handle_add(struct pt_table *t, enum pt_handle_kind kind, int fd,
     h->fd = fd;
     h->flags = flags;
     h->node_id = node_id;
+    atomic_store_explicit(&h->pace,
+                          flags & O_DIRECT ? PT_PACE_DIRECT : PT_PACE_ASK,
+                          memory_order_relaxed);
     h->dir = dir;
     atomic_store_explicit(&h->open, true, memory_order_relaxed);
     *fh = pt_slot_id(&h->slot);

@@ -32,6 +32,18 @@ struct pt_dir {
     _Alignas(8) char buf[PT_DIR_BUF];
 };
 
+/*
+ * How a file is read by a thread that should not block.  Where the host's file
+ * system can not say what is in memory (tmpfs, FUSE), the time that reads take
+ * tells: written by whoever reads, a wrong guess costs time only.
+ */
+enum pt_pace {
+    PT_PACE_ASK,    /* RWF_NOWAIT says */
+    PT_PACE_FAST,   /* it can not; reads have been fast */
+    PT_PACE_SLOW,   /* it can not; reads have been slow */
+    PT_PACE_DIRECT, /* O_DIRECT, for good */
+};
+
 struct pt_handle {
     _Alignas(CACHE_LINE) struct pt_slot slot;
     _Atomic bool open; /* not yet released; the table's reference is its */
@@ -39,7 +51,8 @@ struct pt_handle {
     int fd;
     int flags; /* as it was opened on the host */
     uint64_t node_id;
-    struct pt_dir *dir; /* PT_HANDLE_DIR only; owned */
+    _Atomic uint8_t pace; /* enum pt_pace */
+    struct pt_dir *dir;   /* PT_HANDLE_DIR only; owned */
 };
 
 /**

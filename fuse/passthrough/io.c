@@ -29,8 +29,10 @@ int pt_raw_read(struct pt_fs *fs, struct request *r)
 
     if (!h)
         return -EBADF;
-    got = request_read_file(r, h->fd, in->size, (off_t)in->offset);
+    got = pt_read_paced(r, h, in->size, (off_t)in->offset);
     pt_handle_put(&fs->handles, h);
+    if (got == PT_DEFERRED)
+        return 0;
     if (got < 0)
         return (int)got;
     request_reply(r, NULL, 0); /* the payload is there already */
@@ -90,6 +92,10 @@ int pt_raw_write(struct pt_fs *fs, struct request *r)
     h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_FILE);
     if (!h)
         return -EBADF;
+    if (unlikely(pt_defer_write(r, h))) {
+        pt_handle_put(&fs->handles, h);
+        return 0;
+    }
     put = write_file(fs, r, h->fd, in);
     pt_handle_put(&fs->handles, h);
     if (put < 0)

@@ -284,6 +284,20 @@ void pt_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                            off_t off_out, struct fuse_file_info *fi_out,
                            size_t len, int flags);
 
+/* pace.c: requests that would hold up others. */
+
+/* No errno: the request was left to the pool, and ends without an answer. */
+#define PT_DEFERRED (-4096)
+
+/**
+ * pt_read_paced() - request_read_file(), or leave it to the pool.
+ * Return: as that, or PT_DEFERRED.
+ */
+ssize_t pt_read_paced(struct request *r, struct pt_handle *h, size_t size,
+                      off_t off);
+/* Return: true when a WRITE was left to the pool, and has to end so. */
+bool pt_defer_write(struct request *r, const struct pt_handle *h);
+
 /* ioctl.c */
 void pt_op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
                  struct fuse_file_info *fi, unsigned int flags, const void *in,

@@ -11,7 +11,7 @@
  *                 the MAY_ bits; -DOPS=n how often in all (it may do less)
  *   -DWARM        the guest waits until the ring has been started once
  *   -DREQS=n      requests the guest makes, whenever it likes
- *   -DPOOL        requests are worked on by a thread of the pool
+ *   -DPOOL        a request may be worked on by a thread of the pool
  *   -DWAITS       a request may wait for a lock, which is granted some time
  *   -DNAP         the thread may nap, unarmed, before it sleeps for good
  *   -DEVENT_IDX   the driver suppresses kicks by index, not by flag
@@ -721,7 +721,10 @@ inline serve()
             assert(avail > last);
             d_step { last++; in_flight++; run_last = last; nap_served() };
 #ifdef POOL
-            d_step { job_mem = mem; submitted++ }; /* pool_submit() */
+            if /* serve_head() */
+            :: d_step { job_mem = mem; submitted++ } /* pool_submit() */
+            :: push()
+            fi;
             reap()
 #else
 #ifdef WAITS
@@ -731,7 +734,7 @@ inline serve()
             fi;
             reap()
 #else
-            push() /* serve_inline(): after the reply's bytes */
+            push() /* serve_head(): after the reply's bytes */
 #endif
 #endif
         fi

@@ -82,12 +82,16 @@ static void end(struct scene *s)
     CHECK_EQ(rmdir(s->dir), 0, "nothing else in it");
 }
 
+/* Behind what the requests of vm_alive() use. */
+#define HANG_SLOT ((size_t)64 << 10)
+
 /* Put @m on the ring; return when it hangs in the file system. */
 static void put_hanging(struct scene *s, struct guest_queue *q, struct fm *m)
 {
-    if (!CHECK(guest_queue_buf(q, fm_bytes(m)) != NULL, "guest memory"))
+    if (!CHECK(guest_queue_buf(q, HANG_SLOT + fm_bytes(m)) != NULL,
+               "guest memory"))
         return;
-    CHECK_EQ(fm_put(q, m, 0), 0, "it fits");
+    CHECK_EQ(fm_put(q, m, HANG_SLOT), 0, "it fits");
     guest_publish(q);
     guest_kick(q);
     CHECK(hangfs_wait_asked(s->fs), "it hangs");
@@ -116,15 +120,75 @@ static void start_again(struct scene *s, struct guest_queue *q)
     vm_alive(&s->vm, 2);
 }
 
-/* A READ hangs for good: its thread is given up, and when the answer comes
- * after all not a byte of it reaches the guest. */
-static void give_up(const struct vm_opts *opts)
+/* A READ of the file that hangs; @in is the caller's. */
+static void make_read(struct guest_queue *q, struct fm *m,
+                      struct fuse_read_in *in)
+{
+    struct fuse_entry_out e;
+    struct fuse_open_out o;
+
+    CHECK_EQ(fc_walk(q, "hang/file", &e), 0, "");
+    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &o), 0, "");
+    *in = (struct fuse_read_in){ .fh = o.fh, .size = HANGFS_BYTES };
+    fm_init(m, FUSE_READ, e.nodeid);
+    fm_add(m, in, sizeof(*in));
+    m->room = in->size;
+}
+
+/* A file whose reads take so long is slow. */
+#define LONG_US 50000
+
+static void take_read(struct guest_queue *q, struct fm *m)
+{
+    uint16_t head;
+    uint32_t used;
+
+    if (CHECK_EQ(guest_wait(q, &head, &used), 0, "the READ comes back"))
+        CHECK_EQ(fm_reply(q, m, used), 0, "well");
+}
+
+/* One READ takes long: the file is known to be slow, the pool reads it. */
+static void show_slow(struct scene *s, struct guest_queue *q, struct fm *m,
+                      struct fuse_read_in *in)
+{
+    put_hanging(s, q, m);
+    usleep(LONG_US);
+    hangfs_answer(s->fs, 0x11);
+    take_read(q, m);
+    in->offset += HANGFS_BYTES;
+}
+
+static void a_slow_read_lets_others_of_its_queue_pass(void)
 {
     struct scene s = { .fs = NULL };
     struct guest_queue *q = &s.vm.q[1];
-    struct fuse_read_in in = { .size = 4096 };
-    struct fuse_entry_out e;
-    struct fuse_open_out o;
+    struct fuse_read_in in;
+    struct fm m;
+
+    if (!begin(&s, &(struct vm_opts){ 0 }))
+        goto out;
+    make_read(q, &m, &in);
+    show_slow(&s, q, &m, &in);
+    for (int i = 0; i < 3; i++) {
+        put_hanging(&s, q, &m);
+        for (int k = 0; k < 10; k++)
+            vm_alive(&s.vm, 1);
+        usleep(LONG_US);
+        hangfs_answer(s.fs, 0x22);
+        take_read(q, &m);
+        in.offset += HANGFS_BYTES;
+    }
+out:
+    end(&s);
+}
+
+/* A READ hangs for good: its thread is given up, and when the answer comes
+ * after all not a byte of it reaches the guest. */
+static void give_up(const struct vm_opts *opts, bool in_pool)
+{
+    struct scene s = { .fs = NULL };
+    struct guest_queue *q = &s.vm.q[1];
+    struct fuse_read_in in;
     struct fm m;
     size_t before;
     uint8_t *reply;
@@ -132,12 +196,9 @@ static void give_up(const struct vm_opts *opts)
     if (!begin(&s, opts))
         goto out;
     before = count_threads(s.fuse);
-    CHECK_EQ(fc_walk(q, "hang/file", &e), 0, "");
-    CHECK_EQ(fc_open(q, FUSE_OPEN, e.nodeid, O_RDONLY, &o), 0, "");
-    in.fh = o.fh;
-    fm_init(&m, FUSE_READ, e.nodeid);
-    fm_add(&m, &in, sizeof(in));
-    m.room = in.size;
+    make_read(q, &m, &in);
+    if (in_pool)
+        show_slow(&s, q, &m, &in);
     put_hanging(&s, q, &m);
     stop(&s, q, &m);
     CHECK_EQ(count_threads(s.fuse), before + 1, "one hangs, one is new");
@@ -159,14 +220,16 @@ out:
 
 static void a_ring_stops_although_its_thread_hangs(void)
 {
-    give_up(&(struct vm_opts){ 0 });
+    static const char *const args[] = { "--thread-pool-size=0", NULL };
+
+    give_up(&(struct vm_opts){ .d = { .args = args } }, false);
 }
 
 static void a_ring_stops_although_the_pool_hangs(void)
 {
     static const char *const args[] = { "--thread-pool-size=2", NULL };
 
-    give_up(&(struct vm_opts){ .d = { .args = args } });
+    give_up(&(struct vm_opts){ .d = { .args = args } }, true);
 }
 
 static void what_can_be_interrupted_is(void)
@@ -212,7 +275,8 @@ out:
     end(&s);
 }
 
-TAP_MAIN(TEST(a_ring_stops_although_its_thread_hangs),
+TAP_MAIN(TEST(a_slow_read_lets_others_of_its_queue_pass),
+         TEST(a_ring_stops_although_its_thread_hangs),
          TEST(a_ring_stops_although_the_pool_hangs),
          TEST(what_can_be_interrupted_is),
          TEST(a_new_life_begins_although_closing_hangs))

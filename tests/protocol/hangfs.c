@@ -20,7 +20,7 @@
 #include "virtiofsd/base/util.h"
 
 #define NODE_FILE 2
-#define FILE_SIZE 4096
+#define FILE_SIZE (64 * HANGFS_BYTES)
 
 struct hangfs {
     int dev, asked_fd;
@@ -193,7 +193,7 @@ bool hangfs_wait_asked(struct hangfs *h)
 
 void hangfs_answer(struct hangfs *h, unsigned char byte)
 {
-    char data[FILE_SIZE];
+    char data[HANGFS_BYTES];
 
     memset(data, byte, sizeof(data));
     answer(h, h->read_unique, 0, data, sizeof(data));

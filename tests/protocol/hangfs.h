@@ -6,7 +6,8 @@
  * A FUSE file system of the tests' own that answers when it is told to, like
  * a network mount whose server is away.  It holds two files:
  *
- *     file   can be looked up and opened; a READ of it waits
+ *     file   can be looked up and opened; a READ of it waits, one page at a
+ *            time; what was read once is in memory
  *     slow   a LOOKUP of it waits, and ends with EINTR when interrupted
  */
 
@@ -24,7 +25,9 @@ bool hangfs_wait_asked(struct hangfs *h);
 /* From now on a FLUSH waits like a READ; hangfs_end() ends it. */
 void hangfs_hang_flush(struct hangfs *h);
 
-/* Answer the READ that hangs: 4096 bytes of @byte. */
+#define HANGFS_BYTES 4096
+
+/* Answer the READ that hangs: HANGFS_BYTES of @byte. */
 void hangfs_answer(struct hangfs *h, unsigned char byte);
 
 /* Unmount and end; what still hangs gets an error. */

@@ -25,12 +25,42 @@ struct request *request_current(void)
 
 ssize_t request_read_file(struct request *r, int fd, size_t size, off_t off)
 {
-    ssize_t n = pread(fd, r->reply, MIN(size, r->room), off);
+    ssize_t n;
+
+    if (r->takes_us)
+        usleep(r->takes_us);
+    n = pread(fd, r->reply, MIN(size, r->room), off);
 
     if (n < 0)
         return -errno;
     r->in_place = (size_t)n;
     return n;
+}
+
+ssize_t request_read_cached(struct request *r, int fd, size_t size, off_t off)
+{
+    (void)fd;
+    (void)size;
+    (void)off;
+    r->asked_cache++;
+    if (r->cache_says == 0)
+        return request_read_file(r, fd, size, off);
+    return r->cache_says;
+}
+
+bool request_may_defer(const struct request *r)
+{
+    return r->may_defer;
+}
+
+bool request_is_crowded(const struct request *r)
+{
+    return r->crowded;
+}
+
+void request_defer(struct request *r)
+{
+    r->deferred = true;
 }
 
 ssize_t request_write_file(struct request *r, int fd, size_t size, off_t off,
@@ -97,6 +127,8 @@ void request_undetach(struct request *r, struct request_later *l)
 {
     (void)l;
     r->detached = false;
+    r->deferred = false;
+    r->asked_cache = 0;
 }
 
 void request_later_done(struct request_later *l, int err)
@@ -240,6 +272,8 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     r->arg = mem + sizeof(h);
     r->arg_len = arg_len;
     r->detached = false;
+    r->deferred = false;
+    r->asked_cache = 0;
     atomic_store(&r->later_done, false);
     current = r;
     raw = pt_raw_op(opcode);

@@ -25,11 +25,16 @@ struct request {
     const void *payload; /* of the next WRITE */
     size_t payload_len;
     struct request_ext ext; /* what INIT agreed to and the guest adds */
+    bool may_defer, crowded;
+    unsigned int takes_us; /* every read */
+    ssize_t cache_says;    /* of request_read_cached(): -errno; 0: it reads */
 
     /* Set by the call. */
     unsigned int answers; /* how often it was answered */
     int error;
     size_t reply_len; /* bytes of payload */
+    unsigned int asked_cache;
+    bool deferred;
     uint8_t *reply;
 
     struct fuse_in_header hdr;

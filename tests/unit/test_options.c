@@ -115,7 +115,7 @@ static void the_defaults_are_the_peers(void)
     CHECK_STR(r.o.tag, "", "without --tag there is no CONFIG");
     CHECK_EQ(r.o.listen_fd, -1, "");
     CHECK(r.o.socket_group == NULL, "");
-    CHECK_EQ(r.o.thread_pool_size, 0, "");
+    CHECK_EQ(r.o.thread_pool_size, 8, "");
     CHECK(r.o.num_request_queues >= 1 && r.o.num_request_queues <= 64, "");
     CHECK_EQ(r.o.rlimit_nofile, -1, "");
     CHECK_EQ(r.o.log_level, LOG_LEVEL_INFO, "");
