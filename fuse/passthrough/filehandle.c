@@ -40,11 +40,10 @@ int pt_fh_get(int fd, const char *name, struct pt_fh *fh, uint32_t *mnt_id)
     return 0;
 }
 
-int pt_fh_open(int mount_fd, const struct pt_fh *fh)
+int pt_fh_open(int mount_fd, struct pt_fh *fh, int flags)
 {
-    struct pt_fh copy = *fh; /* the prototype is not const */
-    int fd = open_by_handle_at(mount_fd, (struct file_handle *)&copy,
-                               O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int fd = open_by_handle_at(mount_fd, (struct file_handle *)fh,
+                               flags | O_CLOEXEC);
 
     return fd < 0 ? -errno : fd;
 }

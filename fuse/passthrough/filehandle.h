@@ -38,13 +38,18 @@ struct pt_fh_small {
  */
 int pt_fh_get(int fd, const char *name, struct pt_fh *fh, uint32_t *mnt_id);
 
+#define PT_FH_PATH (O_PATH | O_NOFOLLOW)
+
 /**
- * pt_fh_open() - an O_PATH descriptor of the file.
+ * pt_fh_open() - open the file.
  * @mount_fd: any file of its mount, opened without O_PATH.
+ * @fh:       left as it is (the system call's prototype is not const).
+ * @flags:    for open(2), O_CLOEXEC is added; PT_FH_PATH unless it is certain
+ *            what the file is.
  * Context: needs CAP_DAC_READ_SEARCH.
  * Return: the descriptor; -ESTALE: the file is gone; -errno.
  */
-int pt_fh_open(int mount_fd, const struct pt_fh *fh);
+int pt_fh_open(int mount_fd, struct pt_fh *fh, int flags);
 
 /* Return: 0, or -ENOMEM; then @small is none. */
 int pt_fh_pack(const struct pt_fh *fh, struct pt_fh_small *small);

@@ -164,7 +164,7 @@ static int open_plain(int path_fd, mode_t type, int proc_fd)
  * honour once the inode has left the cache: FUSE, unless its server helps,
  * and FAT as it is usually mounted.
  */
-static int try_handle(int mount_fd, int path_fd, const struct pt_fh *fh)
+static int try_handle(int mount_fd, int path_fd, struct pt_fh *fh)
 {
     struct stat want, got;
     struct statfs fs;
@@ -174,7 +174,7 @@ static int try_handle(int mount_fd, int path_fd, const struct pt_fh *fh)
         return -errno;
     if (fs.f_type == FUSE_SUPER_MAGIC || fs.f_type == MSDOS_SUPER_MAGIC)
         return -EOPNOTSUPP;
-    fd = pt_fh_open(mount_fd, fh);
+    fd = pt_fh_open(mount_fd, fh, PT_FH_PATH);
     if (fd < 0)
         return fd;
     if (fstatat(path_fd, "", &want, AT_EMPTY_PATH) < 0 ||
@@ -186,7 +186,7 @@ static int try_handle(int mount_fd, int path_fd, const struct pt_fh *fh)
 }
 
 int pt_mount_learn(struct pt_mounts *t, uint32_t mnt_id, int path_fd,
-                   mode_t type, int proc_fd, const struct pt_fh *fh, bool again)
+                   mode_t type, int proc_fd, struct pt_fh *fh, bool again)
 {
     _Atomic uint32_t *no = &t->refused[mnt_id % ARRAY_SIZE(t->refused)];
     auto_fd fd = -1;

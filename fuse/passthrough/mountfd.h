@@ -58,7 +58,6 @@ int pt_mount_fd(struct pt_mounts *t, uint32_t mnt_id);
  * or there are too many mounts; -errno of opening by handle.
  */
 int pt_mount_learn(struct pt_mounts *t, uint32_t mnt_id, int path_fd,
-                   mode_t type, int proc_fd, const struct pt_fh *fh,
-                   bool again);
+                   mode_t type, int proc_fd, struct pt_fh *fh, bool again);
 
 #endif

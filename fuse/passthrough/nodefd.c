@@ -206,18 +206,29 @@ static int prove(struct pt_node *n, int fd)
     return 0;
 }
 
-static int open_by_handle(struct pt_nodes *t, struct pt_node *n)
+static bool is_proven(const struct pt_node *n)
+{
+    return atomic_load_explicit(&n->marks, memory_order_relaxed) &
+           PT_MARK_PROVEN;
+}
+
+static int open_by_handle(struct pt_nodes *t, struct pt_node *n, int flags)
 {
     struct pt_fh fh;
+    int mount_fd = pt_mount_fd(&t->mounts, n->key.mnt_id);
+
+    pt_fh_unpack(&n->fh, &fh);
+    return pt_fd_admit(t, pt_fh_open(mount_fd, &fh, flags));
+}
+
+static int open_path(struct pt_nodes *t, struct pt_node *n)
+{
     int fd, ret = 0;
 
     if (n->fh.how == 0)
         return -EBADF;
-    pt_fh_unpack(&n->fh, &fh);
-    fd =
-        pt_fd_admit(t, pt_fh_open(pt_mount_fd(&t->mounts, n->key.mnt_id), &fh));
-    if (fd >= 0 && !(atomic_load_explicit(&n->marks, memory_order_relaxed) &
-                     PT_MARK_PROVEN))
+    fd = open_by_handle(t, n, PT_FH_PATH);
+    if (fd >= 0 && !is_proven(n))
         ret = prove(n, fd);
     if (ret < 0) {
         close(fd);
@@ -248,7 +259,7 @@ int pt_node_open(struct pt_nodes *t, struct pt_node *n)
     pthread_mutex_unlock(fd_lock(t, n->slot.idx));
     if (fd >= 0)
         return 0;
-    fd = open_by_handle(t, n);
+    fd = open_path(t, n);
     if (fd < 0)
         return fd;
     if (!claim_place(t, n)) {
@@ -257,6 +268,22 @@ int pt_node_open(struct pt_nodes *t, struct pt_node *n)
     }
     install(t, n, fd);
     return 0;
+}
+
+int pt_node_open_io(struct pt_nodes *t, struct pt_node *n, int flags)
+{
+    int ret;
+
+    if (n->fh.how == 0 || !S_ISREG(n->type))
+        return -EOPNOTSUPP;
+    /* Before that the handle may be another file's, which must not be opened
+     * for I/O: a device would act, a fifo would block. */
+    if (!is_proven(n)) {
+        ret = pt_node_open(t, n);
+        if (ret < 0)
+            return ret;
+    }
+    return open_by_handle(t, n, flags);
 }
 
 void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd)

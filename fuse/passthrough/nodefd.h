@@ -61,6 +61,16 @@ static inline bool pt_node_is_open(struct pt_node *n)
  */
 int pt_node_open(struct pt_nodes *t, struct pt_node *n);
 
+/**
+ * pt_node_open_io() - open for I/O the file of a pinned node, by its handle.
+ * The node may be closed and stays so, once its handle is proven.
+ * @flags: for open(2).
+ * Return: a descriptor of the caller's; -EOPNOTSUPP: the node has no handle or
+ * is no regular file; -ESTALE: the file is gone, unless the node's descriptor
+ * holds it; -errno.
+ */
+int pt_node_open_io(struct pt_nodes *t, struct pt_node *n, int flags);
+
 /* Let a pinned node with a handle use @fd, which is taken. */
 void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd);
 

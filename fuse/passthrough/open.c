@@ -93,27 +93,45 @@ static int after_open(const struct pt_fs *fs, int fd, int flags)
 }
 
 /*
+ * By the handle, where there is one: that saves a closed node two calls, and
+ * an open one the way through /proc.  Some file systems find a file without a
+ * name by its descriptor only.
+ */
+static int open_io(struct pt_fs *fs, struct pt_node *n, int flags)
+{
+    int ret = pt_node_open_io(&fs->nodes, n, flags);
+
+    if (ret != -EOPNOTSUPP && ret != -ESTALE)
+        return ret;
+    if (!pt_node_is_open(n)) {
+        ret = pt_node_open(&fs->nodes, n);
+        if (ret < 0)
+            return ret;
+    }
+    return pt_reopen(fs, n->fd, n->type, flags);
+}
+
+/*
  * Two reasons for EPERM can be helped.  O_NOATIME is for a file's owner; the
  * guest's kernel has seen to that, by the ids it knows, but as an ordinary
  * user we may be somebody else, and then it remains a wish.  And a file that
  * may only be appended to (chattr +a) can be opened for nothing else.
  */
-static int reopen(struct pt_fs *fs, const struct pt_node *n, int flags,
-                  bool append)
+static int reopen(struct pt_fs *fs, struct pt_node *n, int flags, bool append)
 {
-    int ret = pt_reopen(fs, n->fd, n->type, flags);
+    int ret = open_io(fs, n, flags);
 
     if (ret == -EPERM && (flags & O_NOATIME)) {
         flags &= ~O_NOATIME;
-        ret = pt_reopen(fs, n->fd, n->type, flags);
+        ret = open_io(fs, n, flags);
     }
     if (ret == -EPERM && append)
-        ret = pt_reopen(fs, n->fd, n->type, flags | O_APPEND);
+        ret = open_io(fs, n, flags | O_APPEND);
     return ret;
 }
 
 static int open_node(struct pt_fs *fs, const struct request *r,
-                     const struct pt_node *n, int flags, bool append)
+                     struct pt_node *n, int flags, bool append)
 {
     int ret;
 
@@ -137,9 +155,9 @@ int pt_raw_open(struct pt_fs *fs, struct request *r)
 
     if (fs->opts.readonly && changes(flags))
         return -EROFS;
-    ret = pt_node_pin(fs, id, &n);
-    if (ret < 0)
-        return ret;
+    n = pt_node_get(&fs->nodes, id); /* it need not be open for this */
+    if (!n)
+        return -ESTALE;
     ret = open_node(fs, r, n, flags, in->flags & O_APPEND);
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Files that are known by handles, opened for I/O. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fuse/passthrough/nodefd.h"
+#include "fuse/passthrough/pt_i.h"
+#include "tests/lib/tap.h"
+#include "tests/unit/mock_request.h"
+#include "virtiofsd/base/log.h"
+#include "virtiofsd/base/util.h"
+
+#define ROOT   FUSE_ROOT_ID
+#define PLACES 4
+
+static struct mock m;
+
+/* A file system that finds a file without a name by no handle; some are so. */
+static bool nameless_is_stale;
+
+/* In place of the C library's. */
+int open_by_handle_at(int mount_fd, struct file_handle *fh, int flags)
+{
+    struct stat st;
+    int fd = (int)syscall(SYS_open_by_handle_at, mount_fd, fh, flags);
+
+    if (fd >= 0 && nameless_is_stale && fstat(fd, &st) == 0 &&
+        st.st_nlink == 0) {
+        close(fd);
+        errno = ESTALE;
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Return: false when the test is over: skipped or failed. */
+static bool start(void)
+{
+    struct pt_opts o = mock_opts();
+
+    log_set_level(LOG_LEVEL_OFF);
+    if (geteuid() != 0) {
+        tap_skip("opening by handle takes root");
+        return false;
+    }
+    o.file_handles = PT_HANDLES_MANDATORY;
+    o.node_fds = PLACES;
+    return CHECK(mock_start(&m, &o), "a share with file handles");
+}
+
+static uint64_t lookup(const char *name)
+{
+    uint64_t id = 0;
+
+    CHECK_EQ(mock_lookup(&m, ROOT, name, &id), 0, name);
+    return id;
+}
+
+static bool is_open(uint64_t id)
+{
+    struct pt_node *n = pt_node_get(&m.fs->nodes, id);
+    bool open = n && n->fd >= 0;
+
+    if (n)
+        pt_node_put(&m.fs->nodes, n);
+    return open;
+}
+
+/* Open other nodes until this one is closed. */
+static void close_node(uint64_t id)
+{
+    char name[16];
+    uint64_t other;
+
+    for (int i = 0; is_open(id) && i < 100; i++) {
+        snprintf(name, sizeof(name), "other%d", i);
+        mock_host_file(&m, name, "");
+        other = lookup(name);
+        CHECK_EQ(mock_getattr(&m, other, NULL), 0, name);
+        mock_forget(&m, other, 1);
+        unlink(mock_path(&m, name));
+        if (i == 99)
+            CHECK(false, "it is never closed");
+    }
+}
+
+static int open_and_read(uint64_t id, const char *want)
+{
+    struct fuse_open_out o;
+    int ret = mock_open(&m, FUSE_OPEN, id, O_RDWR, &o);
+
+    if (ret < 0)
+        return ret;
+    CHECK_EQ(mock_read(&m, FUSE_READ, id, o.fh, 0, 100), 0, want);
+    CHECK_EQ(m.r->reply_len, strlen(want), want);
+    CHECK_MEM(m.r->reply, want, strlen(want), "the file's own bytes");
+    return mock_release(&m, FUSE_RELEASE, id, o.fh);
+}
+
+static void a_file_is_opened_without_the_nodes_descriptor(void)
+{
+    uint64_t id;
+
+    if (!start())
+        return;
+    mock_host_file(&m, "f", "text");
+    id = lookup("f");
+    CHECK_EQ(open_and_read(id, "text"), 0, "its handle is proven by that");
+    CHECK(is_open(id), "by means of a descriptor");
+    CHECK_EQ(open_and_read(id, "text"), 0, "open");
+    close_node(id);
+    CHECK_EQ(open_and_read(id, "text"), 0, "closed");
+    CHECK(!is_open(id), "and it stays so");
+    nameless_is_stale = true;
+    CHECK_EQ(mock_getattr(&m, id, NULL), 0, "held by its descriptor");
+    CHECK_EQ(unlink(mock_path(&m, "f")), 0, "");
+    CHECK_EQ(open_and_read(id, "text"), 0, "deleted and held");
+    close_node(id);
+    CHECK_EQ(open_and_read(id, "text"), -ESTALE, "deleted");
+    nameless_is_stale = false;
+    mock_stop(&m);
+}
+
+/* A handle that was taken of another file than the attributes: were it opened
+ * before that is seen, this would not end, or it would be cut. */
+static void what_a_handle_leads_to_is_looked_at_before_it_is_opened(void)
+{
+    static const char *const names[] = { "fifo", "other" };
+    struct fuse_open_out o;
+    struct statx sx;
+    struct pt_key key;
+    struct pt_fh fh;
+    uint32_t mnt_id;
+    uint64_t id;
+
+    if (!start())
+        return;
+    mock_host_file(&m, "f", "text");
+    mock_host_file(&m, "other", "text");
+    CHECK_EQ(mkfifo(mock_path(&m, "fifo"), 0600), 0, "");
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        CHECK_EQ(pt_statx(m.root_fd, "f", &sx, &key), 0, "");
+        CHECK_EQ(pt_fh_get(m.root_fd, names[i], &fh, &mnt_id), 0, "");
+        CHECK(pt_mount_get(&m.fs->nodes.mounts, mnt_id), "");
+        CHECK_EQ(pt_node_insert(&m.fs->nodes, &key, S_IFREG, -1, &fh, &id), 1,
+                 "");
+        CHECK_EQ(mock_open(&m, FUSE_OPEN, id, O_WRONLY | O_TRUNC, &o), -ESTALE,
+                 names[i]);
+        mock_forget(&m, id, 1);
+    }
+    CHECK_EQ(mock_host_stat(&m, "other").st_size, 4, "not cut");
+    mock_stop(&m);
+}
+
+TAP_MAIN(TEST(a_file_is_opened_without_the_nodes_descriptor),
+         TEST(what_a_handle_leads_to_is_looked_at_before_it_is_opened))
