@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "fuse/extra.h"
 #include "virtiofsd/base/log.h"
@@ -34,6 +36,28 @@ static void *map_pages(size_t len)
     return p == MAP_FAILED ? NULL : p;
 }
 
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+/* What lies behind a request is another's: under AddressSanitizer whoever reads
+ * there is found out. */
+static void fence_args(struct request *r, size_t len)
+{
+    if (r->arg) {
+        ASAN_UNPOISON_MEMORY_REGION(r->arg, len);
+        ASAN_POISON_MEMORY_REGION(r->arg + len, REQUEST_ARG_MAX - len);
+    }
+}
+#else
+static inline void fence_args(struct request *r, size_t len)
+{
+    (void)r;
+    (void)len;
+}
+#endif
+
 int request_init(struct request *r)
 {
     memset(r, 0, sizeof(*r));
@@ -53,6 +77,7 @@ int request_init(struct request *r)
 void request_fini(struct request *r)
 {
     chain_fini(&r->chain);
+    fence_args(r, REQUEST_ARG_MAX); /* the next mapping's memory is whole */
     if (r->arg)
         munmap(r->arg, REQUEST_ARG_MAX);
     if (r->scratch)
@@ -94,6 +119,7 @@ int request_load(struct request *r)
         want = MIN(want, sizeof(r->hdr) + sizeof(struct fuse_write_in));
     if (want > REQUEST_ARG_MAX - sizeof(struct fuse_init_in))
         return -E2BIG;
+    fence_args(r, want);
     *copy = r->hdr;
     /* total_extlen, which came with minor 38: no extension was agreed upon,
      * and a libfuse that knows the field would believe it. */
@@ -102,8 +128,10 @@ int request_load(struct request *r)
                want - sizeof(r->hdr));
     /* A shorter INIT than ours is an older guest's: what it lacks is zero.
      * Nothing else is read behind its end. */
-    if (unlikely(r->hdr.opcode == FUSE_INIT))
+    if (unlikely(r->hdr.opcode == FUSE_INIT)) {
+        fence_args(r, REQUEST_ARG_MAX);
         memset(r->arg + want, 0, sizeof(struct fuse_init_in));
+    }
     r->arg_len = want;
     return 0;
 }
@@ -118,6 +146,14 @@ static size_t iov_bytes(const struct iovec *iov, int count)
     return n;
 }
 
+static inline void replied(struct request *r, const struct fuse_out_header *out)
+{
+    r->used_len = out->len;
+    r->error = out->error;
+    r->replied = true;
+    chain_log(&r->chain, out->len);
+}
+
 static void write_reply(struct request *r, struct fuse_out_header *out,
                         const struct iovec *rest, int n_rest)
 {
@@ -126,10 +162,7 @@ static void write_reply(struct request *r, struct fuse_out_header *out,
     chain_write(&r->chain, 0, out, sizeof(*out));
     for (int i = 0; i < n_rest; i++)
         off += chain_write(&r->chain, off, rest[i].iov_base, rest[i].iov_len);
-    r->used_len = out->len;
-    r->error = out->error;
-    r->replied = true;
-    chain_log(&r->chain, out->len);
+    replied(r, out);
 }
 
 void request_send(struct request *r, const struct iovec *iov, int count)
@@ -200,13 +233,30 @@ struct transfer {
     bool to_file;
 };
 
-/* Return: bytes moved, or -errno. */
+/*
+ * Return: bytes moved, or -errno.
+ *
+ * By syscall(2) where that takes a file offset in one argument: the C
+ * library's functions are cancellation points, which costs two locked
+ * instructions a call, and nobody is cancelled here.
+ */
 static ssize_t transfer(const struct transfer *t, const struct iovec *iov,
                         int count, size_t done)
 {
     off_t off = t->off + (off_t)done;
     ssize_t got;
 
+#if __SIZEOF_LONG__ == 8
+    if (t->flags)
+        got = syscall(t->to_file ? SYS_pwritev2 : SYS_preadv2, t->fd, iov,
+                      (long)count, off, 0L, t->flags);
+    else if (count == 1)
+        got = syscall(t->to_file ? SYS_pwrite64 : SYS_pread64, t->fd,
+                      iov->iov_base, iov->iov_len, off);
+    else
+        got = syscall(t->to_file ? SYS_pwritev : SYS_preadv, t->fd, iov,
+                      (long)count, off, 0L);
+#else
     if (!t->to_file && t->flags)
         got = preadv2(t->fd, iov, count, off, t->flags);
     else if (!t->to_file)
@@ -215,6 +265,7 @@ static ssize_t transfer(const struct transfer *t, const struct iovec *iov,
         got = pwritev2(t->fd, iov, count, off, t->flags);
     else
         got = pwritev(t->fd, iov, count, off);
+#endif
     return got < 0 ? -errno : got;
 }
 
@@ -330,13 +381,20 @@ const void *request_args(const struct request *r, size_t *len)
 
 void request_reply(struct request *r, const void *payload, size_t len)
 {
-    struct fuse_out_header out = { .error = 0 };
-    struct iovec iov[2] = {
-        { &out, sizeof(out) },
-        { (void *)payload, len },
-    };
+    struct fuse_out_header out = { .unique = r->hdr.unique };
+    uint64_t total = sizeof(out) + len + r->in_place;
 
-    request_send(r, iov, len ? 2 : 1);
+    if (unlikely(r->replied))
+        return;
+    if (unlikely(total > r->chain.writable_bytes || total > UINT32_MAX)) {
+        request_send_error(r, EIO);
+        return;
+    }
+    out.len = (uint32_t)total;
+    chain_write(&r->chain, 0, &out, sizeof(out));
+    if (len > 0)
+        chain_write(&r->chain, sizeof(out), payload, len);
+    replied(r, &out);
 }
 
 void request_reply_err(struct request *r, int err)

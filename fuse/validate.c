@@ -200,14 +200,25 @@ static bool names_end(const uint8_t *p, size_t len, unsigned int n)
     return true;
 }
 
-int validate_request(const struct request *r)
+/*
+ * What nearly every request is: it has its arguments, no more than one name,
+ * which ends where it ends, and room for the reply.  Nothing else may be told
+ * of it: what this does not accept the full check decides.
+ */
+static inline bool is_plain(const struct request *r, const struct op_shape *s,
+                            size_t len)
 {
-    const struct op_shape *s = shape_of(r->hdr.opcode);
-    size_t len = r->arg_len - sizeof(struct fuse_in_header);
+    if (len < s->in || s->more || s->names > 1 ||
+        r->chain.writable_bytes < sizeof(struct fuse_out_header) + s->out)
+        return false;
+    return s->names == 0 || (len > s->in && r->arg[r->arg_len - 1] == 0);
+}
+
+static __attribute__((noinline)) int
+check_all(const struct request *r, const struct op_shape *s, size_t len)
+{
     int ret;
 
-    if (!s)
-        return -ENOSYS;
     if (len < s->in)
         return -EINVAL;
     if (!names_end((const uint8_t *)args(r) + s->in, len - s->in, s->names))
@@ -218,4 +229,14 @@ int validate_request(const struct request *r)
     if (r->chain.writable_bytes < sizeof(struct fuse_out_header) + s->out)
         return r->hdr.opcode == FUSE_INTERRUPT ? 0 : -EIO;
     return 0;
+}
+
+int validate_request(const struct request *r)
+{
+    const struct op_shape *s = shape_of(r->hdr.opcode);
+    size_t len = r->arg_len - sizeof(struct fuse_in_header);
+
+    if (unlikely(!s))
+        return -ENOSYS;
+    return likely(is_plain(r, s, len)) ? 0 : check_all(r, s, len);
 }

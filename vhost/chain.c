@@ -359,10 +359,8 @@ const struct iovec *chain_rest(const struct iovec *iov, uint32_t *n,
     return off == 0 ? iov : NULL;
 }
 
-void chain_log(const struct chain *c, uint64_t len)
+void chain_log_spans(const struct chain *c, uint64_t len)
 {
-    if (likely(!c->log))
-        return;
     for (uint32_t i = c->n_readable; i < c->n_readable + c->n_writable; i++) {
         uint64_t part = MIN(len, (uint64_t)c->iov[i].iov_len);
 

@@ -129,7 +129,13 @@ const struct iovec *chain_rest(const struct iovec *iov, uint32_t *n,
 int chain_iov(const struct iovec *iov, uint32_t n, uint64_t off, uint64_t len,
               struct iovec *out, int max);
 
+void chain_log_spans(const struct chain *c, uint64_t len);
+
 /* Mark the first @len bytes of the writable part in the dirty log. */
-void chain_log(const struct chain *c, uint64_t len);
+static inline void chain_log(const struct chain *c, uint64_t len)
+{
+    if (unlikely(c->log))
+        chain_log_spans(c, len);
+}
 
 #endif
