@@ -7,8 +7,14 @@
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/request.h"
 
-/* A read in the pool that took less will be tried in the ring's thread. */
-#define FAST_NS 200000
+/*
+ * A read in the pool that took less will be tried in the ring's thread.  To
+ * copy takes its time too, from memory to memory: a GB/s at least.
+ */
+static int64_t fast_ns(ssize_t bytes)
+{
+    return 200000 + bytes;
+}
 
 static enum pt_pace pace_of(const struct pt_handle *h)
 {
@@ -50,7 +56,7 @@ static ssize_t read_in_pool(struct request *r, struct pt_handle *h, size_t size,
     int64_t begun = clock_ns(CLOCK_MONOTONIC);
     ssize_t got = request_read_file(r, h->fd, size, off);
 
-    if (got > 0 && clock_ns(CLOCK_MONOTONIC) - begun < FAST_NS)
+    if (got > 0 && clock_ns(CLOCK_MONOTONIC) - begun < fast_ns(got))
         set_pace(h, PT_PACE_FAST);
     return got;
 }
