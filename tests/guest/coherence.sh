@@ -14,6 +14,7 @@ modes=(
     "kept --cache=always --timeout=0.5"
     "absent --cache=auto --negative-timeout=86400"
     "short --cache=auto --negative-timeout=1"
+    "gathered --cache=auto --writeback"
 )
 
 letters()
@@ -37,6 +38,7 @@ make_tree()
     ln -s old link
     letters a >text
     letters a >held
+    echo 1234 >both
     cd "$OLDPWD" || exit 1
 }
 
@@ -93,7 +95,7 @@ check "host: everything changes" change_tree
 check_guest_ends "$work/console"
 mapfile -t steps < <(steps_of "$tests_guest/guest_coherence.sh")
 report_steps "$work/console" "${steps[@]}"
-for mode in never auto half metadata always kept; do
+for mode in never auto half metadata always kept gathered; do
     check "host: sees what the guest wrote with $mode" \
         [ "$(cat "$share/from-$mode")" = "by the guest" ]
 done

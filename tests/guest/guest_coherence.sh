@@ -36,6 +36,7 @@ held()
     metadata) head3 <&6 ;;
     always) head3 <&7 ;;
     kept) head3 <&8 ;;
+    gathered) head3 <&9 ;;
     esac
 }
 
@@ -118,7 +119,7 @@ do_every_mode_mounts()
 
     mkdir $m/never
     mount -t virtiofs "$tag" $m/never
-    for mode in auto half metadata always kept absent short; do
+    for mode in auto half metadata always kept absent short gathered; do
         mkdir $m/$mode
         mount -t virtiofs $mode $m/$mode
     done
@@ -128,12 +129,12 @@ do_everything_is_seen_as_it_was()
 {
     local mode
 
-    for mode in never auto half metadata always kept absent short; do
+    for mode in never auto half metadata always kept absent short gathered; do
         # shellcheck disable=SC2086
         is old $mode $all new
         cat $m/$mode/text >/dev/null
     done
-    for mode in never auto half metadata always kept; do
+    for mode in never auto half metadata always kept gathered; do
         is old $mode held
     done
 }
@@ -180,7 +181,7 @@ do_new_names_are_seen_at_once_in_every_mode()
 {
     local mode
 
-    for mode in auto half metadata always kept; do
+    for mode in auto half metadata always kept gathered; do
         is new $mode new
     done
 }
@@ -210,6 +211,65 @@ do_a_timeout_makes_always_see_it_soon()
     soon kept $all held
 }
 
+# The mode, which it sees, came with the same answers.
+do_writeback_trusts_in_its_own_sizes_and_times()
+{
+    is new gathered list text
+    soon gathered mode gone replaced moved erased link
+    is old gathered size time held
+    [ "$(cat $m/gathered/size)" = 1234 ]
+    [ "$(stat -c %s $m/never/size)" = 10 ]
+}
+
+# hold_open NAME TEXT: somebody writes it, and has the file open until told.
+# Whoever closes it, if only a child that ends, sends what was written.
+hold_open()
+{
+    {
+        echo "$2"
+        read -r _ </tmp/until
+    } >$m/gathered/"$1" &
+    until [ "$(stat -c %s $m/gathered/"$1" || true)" = $((${#2} + 1)) ]; do
+        sleep 0.1
+    done
+}
+
+let_go()
+{
+    echo >/tmp/until
+    wait
+}
+
+# The share that caches nothing shows what the host has.  Without a time of its
+# own, and a part of the memory to fill, the guest sends nothing by itself.
+do_writeback_sends_it_later()
+{
+    local device
+
+    echo 0 >/proc/sys/vm/dirty_writeback_centisecs
+    device=$(awk '$5 == "/mnt/gathered" { print $3 }' /proc/self/mountinfo)
+    echo 100 >"/sys/class/bdi/$device/max_ratio"
+    echo 50 >"/sys/class/bdi/$device/min_ratio"
+    mkfifo /tmp/until
+    hold_open later first
+    [ "$(stat -c %s $m/never/later)" = 0 ]
+    let_go
+    [ "$(cat $m/never/later)" = first ]
+}
+
+do_what_both_write_ends_up_with_either()
+{
+    hold_open both ours
+    echo host >$m/never/both
+    [ "$(cat $m/never/both)" = host ]
+    let_go
+    case $(cat $m/never/both) in
+    ours | host) ;;
+    *) false ;;
+    esac
+    [ "$(cat $m/gathered/both)" = "$(cat $m/never/both)" ]
+}
+
 do_absence_ends_with_its_timeout()
 {
     soon short new
@@ -218,7 +278,7 @@ do_absence_ends_with_its_timeout()
 do_a_guest_that_forgets_sees_it()
 {
     echo 3 >/proc/sys/vm/drop_caches
-    for mode in metadata always; do
+    for mode in metadata always gathered; do
         # shellcheck disable=SC2086
         soon $mode $all
     done
@@ -229,7 +289,7 @@ do_the_guest_sees_its_own_changes_at_once()
 {
     local mode
 
-    for mode in never auto half metadata always kept; do
+    for mode in never auto half metadata always kept gathered; do
         cd $m/$mode
         echo first >from-$mode
         [ "$(cat from-$mode)" = first ]
@@ -250,7 +310,7 @@ do_the_guest_sees_its_own_changes_at_once()
 
 step every_mode_mounts
 exec 3<$m/never/held 4<$m/auto/held 5<$m/half/held
-exec 6<$m/metadata/held 7<$m/always/held 8<$m/kept/held
+exec 6<$m/metadata/held 7<$m/always/held 8<$m/kept/held 9<$m/gathered/held
 step everything_is_seen_as_it_was
 note seen
 step the_host_changes_it
@@ -262,6 +322,9 @@ step new_names_are_seen_at_once_in_every_mode
 step auto_sees_lists_and_opened_files_at_once
 step auto_sees_the_rest_soon
 step a_timeout_makes_always_see_it_soon
+step writeback_trusts_in_its_own_sizes_and_times
+step writeback_sends_it_later
+step what_both_write_ends_up_with_either
 step absence_ends_with_its_timeout
 step a_guest_that_forgets_sees_it
 step the_guest_sees_its_own_changes_at_once
