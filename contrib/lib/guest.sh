@@ -10,7 +10,9 @@ guest_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 GUEST_MODULES=(virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev
                virtio_pci fuse virtiofs)
 # Kept beside these, for guests that are told to load them.
-GUEST_MODULES_MORE=(overlay)
+GUEST_MODULES_NFS=(netfs fscache sunrpc grace lockd nfs_acl auth_rpcgss
+                   dns_resolver nfs nfsv4 nfsd)
+GUEST_MODULES_MORE=(overlay "${GUEST_MODULES_NFS[@]}")
 guest_modules=()
 GUEST_KERNEL_PACKAGE=linux-image-cloud-amd64
 GUEST_MEM_MIB=512
