@@ -5,6 +5,7 @@
 # the guest, and the host looks again.  At last the guest is killed while it
 # writes to a database.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/whole.sh"
 
 programs=(git sqlite3 tar make setfattr setfacl)
 
@@ -30,13 +31,6 @@ tar_is_whole()
         diff <(list "$share/tar/src") <(list "$share/tar/out/src")
 }
 
-database_is_whole()
-{
-    [ "$(sqlite3 "$1" 'pragma integrity_check;')" = ok ] &&
-        [ "$(sqlite3 "$1" 'select n >= 100 and
-            n = (select count(*) from t) from total;')" = 1 ]
-}
-
 # Each step has its time; one that failed is told later.
 steps_begin()
 {
@@ -55,17 +49,12 @@ kill_guest()
     return 0
 }
 
-git_is_whole()
-{
-    git -c safe.directory='*' -C "$share/two" fsck --full --strict &&
-        [ -z "$(git -c safe.directory='*' -C "$share/two" \
-            status --porcelain)" ]
-}
-
 guest_test_begin "${programs[@]}" getfattr getfacl sha256sum
 guest_programs "$share/programs" "${programs[@]}"
 ln -s git "$share/programs/git-upload-pack"
-test_initramfs "$tests_guest/guest_users.sh"
+cat "$tests_guest/guest_programs.sh" "$tests_guest/guest_users.sh" \
+    >"$work/steps.sh"
+test_initramfs "$work/steps.sh"
 test_daemon --posix-acl=always --xattr
 boot_linux "$work/console" 2 -no-reboot
 mapfile -t steps < <(steps_of "$tests_guest/guest_users.sh")
@@ -73,7 +62,7 @@ check "the guest comes to its last step" steps_begin "${steps[@]}"
 check "... and is killed while it writes" kill_guest
 report_steps "$work/console" "${steps[@]}"
 check_daemon_ends
-check "host: the clone is whole" git_is_whole
+check "host: the clone is whole" git_is_whole "$share/two"
 check "host: tar brought everything back" tar_is_whole
 for name in rollback wal last; do
     check "host: the database is whole: $name" \
