@@ -49,6 +49,23 @@ static void fill_attr_out(const struct pt_fs *fs, const struct stat *st,
     pt_attr_of_stat(fs, st, &out->attr);
 }
 
+/* A file without a name which no handle finds: it may still be open. */
+static int stat_open_file(struct pt_fs *fs, struct request *r, struct stat *st)
+{
+    const struct fuse_getattr_in *in = request_args(r, NULL);
+    struct pt_handle *h = NULL;
+    int ret = -ESTALE;
+
+    if (in->getattr_flags & FUSE_GETATTR_FH)
+        h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_FILE);
+    if (!h)
+        return -ESTALE;
+    if (h->node_id == request_header(r)->nodeid)
+        ret = pt_fstat(h->fd, st);
+    pt_handle_put(&fs->handles, h);
+    return ret;
+}
+
 /* The node's descriptor shows what a handle's would: one inode. */
 int pt_raw_getattr(struct pt_fs *fs, struct request *r)
 {
@@ -57,10 +74,12 @@ int pt_raw_getattr(struct pt_fs *fs, struct request *r)
     struct stat st;
     int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    if (ret < 0)
-        return ret;
-    ret = pt_fstat(n->fd, &st);
-    pt_node_put(&fs->nodes, n);
+    if (likely(ret == 0)) {
+        ret = pt_fstat(n->fd, &st);
+        pt_node_put(&fs->nodes, n);
+    } else if (ret == -ESTALE) {
+        ret = stat_open_file(fs, r, &st);
+    }
     if (ret < 0)
         return ret;
     fill_attr_out(fs, &st, &out);

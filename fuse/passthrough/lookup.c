@@ -138,6 +138,31 @@ int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
     return 0;
 }
 
+int pt_lookup_made(struct pt_fs *fs, struct pt_node *parent, int fd,
+                   struct fuse_entry_out *out)
+{
+    struct pt_key key;
+    struct statx sx;
+    struct pt_fh fh;
+    uint64_t id;
+    int ret;
+
+    if (!by_handle(fs))
+        return -EOPNOTSUPP;
+    ret = pt_statx(fd, "", &sx, &key);
+    if (ret < 0)
+        return ret;
+    if (handle_of(fs, fd, &key, sx.stx_mode, &fh) < 0)
+        return -EOPNOTSUPP;
+    ret = pt_node_insert(&fs->nodes, &key, sx.stx_mode, -1, &fh, &id);
+    if (ret < 0)
+        return ret;
+    if (ret > 0)
+        pt_node_prove(&fs->nodes, id);
+    pt_entry_fill(fs, &parent->key, &key, id, &sx, out);
+    return 0;
+}
+
 /* Return: 1 when it is done, 0 when the file has to be opened, or -errno. */
 static int lookup_unopened(struct pt_fs *fs, struct pt_node *parent,
                            const char *name, struct fuse_entry_out *out)

@@ -286,6 +286,16 @@ int pt_node_open_io(struct pt_nodes *t, struct pt_node *n, int flags)
     return open_by_handle(t, n, flags);
 }
 
+void pt_node_prove(struct pt_nodes *t, uint64_t id)
+{
+    struct pt_node *n = pt_node_get(t, id);
+
+    if (!n)
+        return;
+    atomic_fetch_or_explicit(&n->marks, PT_MARK_PROVEN, memory_order_relaxed);
+    pt_node_put(t, n);
+}
+
 void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd)
 {
     atomic_fetch_or_explicit(&n->marks, PT_MARK_PROVEN, memory_order_relaxed);

@@ -71,6 +71,9 @@ int pt_node_open(struct pt_nodes *t, struct pt_node *n);
  */
 int pt_node_open_io(struct pt_nodes *t, struct pt_node *n, int flags);
 
+/* A node's key and handle were told of one and the same open file. */
+void pt_node_prove(struct pt_nodes *t, uint64_t id);
+
 /* Let a pinned node with a handle use @fd, which is taken. */
 void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd);
 

@@ -247,6 +247,21 @@ static void unmake(int dir_fd, const char *name, int fd)
         unlinkat(dir_fd, name, 0);
 }
 
+/* By the descriptor, not by the name: that may mean another file now.  A file
+ * without a name is held, since no handle may find it. */
+static int look_up_made(struct pt_fs *fs, struct pt_node *dir, int fd,
+                        bool named, struct fuse_entry_out *ent)
+{
+    int ret = named ? pt_lookup_made(fs, dir, fd, ent) : -EOPNOTSUPP;
+    int path_fd;
+
+    if (ret != -EOPNOTSUPP)
+        return ret;
+    path_fd = openat(fs->proc_fd, pt_proc_name(fd).s, O_PATH | O_CLOEXEC);
+    path_fd = pt_fd_admit(&fs->nodes, path_fd < 0 ? -errno : path_fd);
+    return path_fd < 0 ? path_fd : pt_lookup_fd(fs, dir, path_fd, ent);
+}
+
 /* Make or open the file and count its lookup.  Return: descriptor, -errno. */
 static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
                   bool excl, struct fuse_entry_out *ent)
@@ -254,7 +269,7 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
     struct pt_fs *fs = pt_fs_of(req);
     auto_fd fd =
         pt_run_as_caller(req, true, a->name ? create_new : create_unnamed, a);
-    int path_fd, ret;
+    int ret;
 
     fd = pt_fd_admit(&fs->nodes, fd);
     if (fd == -EEXIST && !excl)
@@ -266,12 +281,7 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
         unmake(a->fd, a->name, fd);
         return ret;
     }
-    /* By the descriptor, not by the name: that may mean another file now. */
-    path_fd = openat(fs->proc_fd, pt_proc_name(fd).s, O_PATH | O_CLOEXEC);
-    path_fd = pt_fd_admit(&fs->nodes, path_fd < 0 ? -errno : path_fd);
-    if (path_fd < 0)
-        return path_fd;
-    ret = pt_lookup_fd(fs, dir, path_fd, ent);
+    ret = look_up_made(fs, dir, fd, a->name, ent);
     return ret < 0 ? ret : take_fd(&fd);
 }
 

@@ -137,6 +137,15 @@ int pt_lookup_fd(struct pt_fs *fs, struct pt_node *parent, int fd,
                  struct fuse_entry_out *out);
 
 /**
+ * pt_lookup_made() - the same for a regular file that was just made.
+ * @fd: borrowed; open for I/O, which a node's descriptor must not be.
+ * The node is closed, and its handle proven: both were told of one file.
+ * Return: 0; -EOPNOTSUPP: it takes an O_PATH descriptor; -errno.
+ */
+int pt_lookup_made(struct pt_fs *fs, struct pt_node *parent, int fd,
+                   struct fuse_entry_out *out);
+
+/**
  * pt_keep_begin() - a file that is about to lose its last name.
  * A file handle may find it no more, yet the guest may use it still, without
  * having opened it here (a working directory, a bind mount, O_PATH).  So open

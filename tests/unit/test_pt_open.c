@@ -157,5 +157,56 @@ static void what_a_handle_leads_to_is_looked_at_before_it_is_opened(void)
     mock_stop(&m);
 }
 
+static void a_file_just_made_needs_no_descriptor(void)
+{
+    uint64_t id, fh;
+
+    if (!start())
+        return;
+    CHECK_EQ(mock_create(&m, ROOT, "f", O_RDWR, 0644, &id, &fh), 0, "");
+    CHECK(!is_open(id), "beside the file's own");
+    CHECK_EQ(mock_write(&m, id, fh, 0, "text", 4), 0, "");
+    CHECK_EQ(lookup("f"), id, "found by its name");
+    CHECK_EQ(open_and_read(id, "text"), 0, "");
+    CHECK(!is_open(id), "its handle was proven from the start");
+    CHECK_EQ(mock_getattr(&m, id, NULL), 0, "");
+    CHECK(is_open(id), "for that it is");
+    CHECK_EQ(mock_release(&m, FUSE_RELEASE, id, fh), 0, "");
+    mock_stop(&m);
+}
+
+/* The host deletes what the guest has open, and its node is closed. */
+static void an_open_file_can_be_asked_about_whatever_becomes_of_it(void)
+{
+    struct fuse_getattr_in in = { .getattr_flags = FUSE_GETATTR_FH };
+    const struct fuse_attr_out *out;
+    struct fuse_open_out other;
+    uint64_t id, id2;
+
+    if (!start())
+        return;
+    CHECK_EQ(mock_create(&m, ROOT, "f", O_RDWR, 0644, &id, &in.fh), 0, "");
+    CHECK_EQ(mock_write(&m, id, in.fh, 0, "text", 4), 0, "");
+    CHECK_EQ(mock_send(m.se, m.r, FUSE_GETATTR, id, &in, sizeof(in)), 0, "");
+    mock_host_file(&m, "g", "other");
+    id2 = lookup("g");
+    CHECK_EQ(mock_open(&m, FUSE_OPEN, id2, O_RDONLY, &other), 0, "");
+    close_node(id);
+    CHECK_EQ(unlink(mock_path(&m, "f")), 0, "");
+    nameless_is_stale = true;
+    CHECK_EQ(mock_send(m.se, m.r, FUSE_GETATTR, id, &in, sizeof(in)), 0, "");
+    out = (const void *)m.r->reply;
+    CHECK_EQ(out->attr.size, 4, "by the handle");
+    CHECK_EQ(out->attr.nlink, 0, "");
+    CHECK_EQ(mock_getattr(&m, id, NULL), -ESTALE, "not without");
+    in.fh = other.fh;
+    CHECK_EQ(mock_send(m.se, m.r, FUSE_GETATTR, id, &in, sizeof(in)), -ESTALE,
+             "nor by another file's");
+    nameless_is_stale = false;
+    mock_stop(&m);
+}
+
 TAP_MAIN(TEST(a_file_is_opened_without_the_nodes_descriptor),
-         TEST(what_a_handle_leads_to_is_looked_at_before_it_is_opened))
+         TEST(what_a_handle_leads_to_is_looked_at_before_it_is_opened),
+         TEST(a_file_just_made_needs_no_descriptor),
+         TEST(an_open_file_can_be_asked_about_whatever_becomes_of_it))
