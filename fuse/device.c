@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -72,6 +73,21 @@ void device_tell_ended(struct device *d)
     pthread_mutex_unlock(&d->lock);
 }
 
+/* Each poller keeps a CPU from somebody; a single one, from whoever is to make
+ * the request it looks out for. */
+static void set_polling(struct device *d, unsigned int poll_us)
+{
+    cpu_set_t set;
+    int n = 2;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        n = CPU_COUNT(&set);
+    d->pollers_max = (uint32_t)n / 2;
+    d->poll_ns = d->pollers_max > 0 ? poll_us * INT64_C(1000) : 0;
+    log_debug("fuse: %u queue(s) at a time are polled, for up to %lld ns",
+              d->pollers_max, (long long)d->poll_ns);
+}
+
 static int device_init(struct device *d, const struct fuse_device_opts *opts,
                        int cmd_fd, int evt_fd, int root_fd, int proc_fd)
 {
@@ -81,6 +97,7 @@ static int device_init(struct device *d, const struct fuse_device_opts *opts,
     d->opts = opts;
     d->cmd = (struct ipc_chan){ .fd = cmd_fd, .name = "cmd" };
     d->backend_req_fd = -1;
+    set_polling(d, opts->poll_us);
     for (int i = 0; i < VRING_MAX; i++) {
         d->wake_fd[i] = -1;
         for (int k = 0; k < RING_FD_KINDS; k++)

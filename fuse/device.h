@@ -15,6 +15,9 @@ struct fuse_device_opts {
     /* Threads that take requests off the rings' threads; 0 and 1: rings serve
      * their requests themselves. */
     unsigned int thread_pool_size;
+    /* How long, in us, a request queue's thread may look at its ring before it
+     * sleeps, when that pays; 0: not at all. */
+    unsigned int poll_us;
 };
 
 /**

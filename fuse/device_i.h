@@ -41,6 +41,10 @@ struct ring_mail {
  * @stopping: set once; the threads end.
  * @epoch:   counts mappings of guest memory; rings move to the newest.
  * @fenced:  no thread given up before this epoch can reach guest memory.
+ * @poll_ns: how long a ring's thread may look at its ring before it sleeps;
+ *           set before the first is started, as
+ * @pollers_max: how many may do so at a time; the CPUs are the guest's, too.
+ * @pollers: who does.
  * @given_up: threads that hang for good; main thread only.
  */
 struct device {
@@ -50,6 +54,8 @@ struct device {
     struct life *life;
     struct pool *pool;
     struct events *events;
+    int64_t poll_ns;
+    uint32_t pollers_max;
     const struct cfg_page *cfg;
     struct run_page *run;
     uint32_t nrings;
@@ -63,7 +69,8 @@ struct device {
     struct dirtylog *dirty;
     struct ring_mail mail[VRING_MAX][RING_FD_KINDS];
     uint32_t running;
-    _Atomic uint32_t stopping;
+    _Alignas(CACHE_LINE) _Atomic uint32_t pollers;
+    _Alignas(CACHE_LINE) _Atomic uint32_t stopping;
     _Atomic uint32_t epoch;
     _Atomic uint32_t fenced;
     uint32_t given_up;

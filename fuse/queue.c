@@ -231,6 +231,9 @@ static bool queue_serve(struct queue *q)
         if (ret == 0) {
             if (!queue_ran_dry(q))
                 return false;
+            queue_reap(q); /* what the pool has done may have ended a poll */
+            if (!q->live)
+                return false;
             continue;
         }
         PROBE3(req_pop, q->idx, head, q->ring.last_avail);

@@ -56,11 +56,14 @@ struct later_list {
  * @seen:     last_avail when the ring was last found empty.
  * @nap_ns:   > 0: the ring is not armed, and the next sleep is this long.
  * @served_ns: when the ring was last found empty after requests.
+ * @skip, @skipped: how many sleeps to go without polling before the next try,
+ *            and how many have been.
  * Context: the ring's thread.
  */
 struct queue_pace {
     uint16_t seen;
     int64_t nap_ns, served_ns;
+    uint32_t skip, skipped;
 };
 
 /* Requests of one ring that may hang at a time and still be given up. */

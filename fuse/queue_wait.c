@@ -14,6 +14,10 @@
 /* A nap: no longer than an INTERRUPT may wait, and no shorter than pays. */
 #define NAP_MAX_NS 200000
 #define NAP_MIN_NS 25000
+/* Polling: looks at the ring for each at the clock; sleeps between two tries
+ * where it fails. */
+#define LOOKS    16
+#define SKIP_MAX 63u
 
 /*
  * FORGETs come in streams, from a guest that wants no answer.  A kick for each
@@ -45,13 +49,79 @@ static int64_t nap_ns(struct queue *q)
     return n > q->ring.size / 8 ? p->nap_ns : MIN(p->nap_ns * 2, NAP_MAX_NS);
 }
 
-/* Model (tests/model/kick.pml): ran_dry; NAP_FOR_EVER. */
+/* Has something come?  Looks some times, for half a microsecond or a few. */
+static bool look(struct queue *q)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        if (vring_has_more(&q->ring))
+            return true;
+        cpu_relax();
+    }
+    return queue_is_stale(q) ||
+           atomic_load_explicit(&q->done, memory_order_relaxed);
+}
+
+/* For as long as is permitted, if enough others are not at it already. */
+static bool look_on(struct queue *q)
+{
+    struct device *d = q->dev;
+    bool found = false;
+
+    if (atomic_fetch_add_explicit(&d->pollers, 1, memory_order_relaxed) <
+        d->pollers_max) {
+        int64_t until = now_ns() + d->poll_ns;
+
+        do
+            found = look(q);
+        while (!found && now_ns() < until);
+    }
+    atomic_fetch_sub_explicit(&d->pollers, 1, memory_order_relaxed);
+    return found;
+}
+
+/*
+ * Look at the ring for as long as dev->poll_ns before it is armed.  A request
+ * that comes meanwhile costs neither its driver a kick nor us a sleep.
+ *
+ * It is done for as long as it mostly succeeds: each time in vain doubles the
+ * sleeps that are gone into without, and each success halves them.  So a ring
+ * that has little to do is hardly ever polled, and an idle one never.  A
+ * change of the slot and what the pool has done end it at once, a lock that was
+ * granted is seen when the time is up.
+ *
+ * Return: true when there is something to do.
+ */
+static bool poll_ring(struct queue *q)
+{
+    struct queue_pace *p = &q->pace;
+    bool found;
+
+    if (q->dev->poll_ns == 0)
+        return false;
+    if (p->skipped < p->skip) {
+        p->skipped++;
+        return false;
+    }
+    p->skipped = 0;
+    /* Before the clock is asked: most of what comes comes at once. */
+    found = look(q) || look_on(q);
+    if (!found)
+        p->skip = MIN(2 * p->skip + 1, SKIP_MAX);
+    else if (vring_has_more(&q->ring))
+        p->skip /= 2;
+    return found;
+}
+
+/* Model (tests/model/kick.pml): ran_dry; NAP_FOR_EVER, POLL_UNARMED,
+ * POLL_BLIND. */
 bool queue_ran_dry(struct queue *q)
 {
     if (q->idx == QUEUE_HIPRIO) {
         q->pace.nap_ns = nap_ns(q);
         if (q->pace.nap_ns > 0)
             return false;
+    } else if (poll_ring(q)) {
+        return true;
     }
     if (!vring_arm(&q->ring))
         return false;

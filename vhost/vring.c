@@ -136,12 +136,6 @@ void vring_close(struct vring *v)
     v->log = NULL;
 }
 
-bool vring_has_more(const struct vring *v)
-{
-    return v->seen_avail != v->last_avail ||
-           load16(v->avail + RING_IDX, memory_order_relaxed) != v->last_avail;
-}
-
 int vring_pop(struct vring *v, uint16_t *head)
 {
     uint16_t h;

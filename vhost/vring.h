@@ -13,6 +13,8 @@
  * Spec: virtio 1.2 "Split Virtqueues".
  */
 
+#include <endian.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -86,7 +88,14 @@ static inline bool vring_is_open(const struct vring *v)
 int vring_pop(struct vring *v, uint16_t *head);
 
 /* Is there a head to take?  One load; vring_pop() decides. */
-bool vring_has_more(const struct vring *v);
+static inline bool vring_has_more(const struct vring *v)
+{
+    const _Atomic uint16_t *idx = (const _Atomic uint16_t *)(v->avail + 1);
+
+    return v->seen_avail != v->last_avail ||
+           le16toh(atomic_load_explicit(idx, memory_order_relaxed)) !=
+               v->last_avail;
+}
 
 /**
  * vring_push() - give a head back.

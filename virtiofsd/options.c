@@ -207,6 +207,7 @@ static void set_defaults(struct options *o)
         o->num_request_queues = 1;
     o->rlimit_nofile = -1;
     o->thread_pool_size = 8;
+    o->poll_us = POLL_US_DEFAULT;
     o->log_level = LOG_LEVEL_INFO;
     o->pt.cache = PT_CACHE_AUTO;
     o->pt.attr_timeout_s = -1;

@@ -17,6 +17,10 @@
 #include "sandbox/sandbox.h"
 #include "virtiofsd/base/log.h"
 
+/* Most answers lead to the next request within it, and a sleep that is spared
+ * takes about half of it (tests/bench, depth 1). */
+#define POLL_US_DEFAULT 20
+
 #define TAG_MAX 36 /* bytes, virtio "File System Device", configuration */
 
 struct options {
@@ -27,6 +31,7 @@ struct options {
     char tag[TAG_MAX + 1];       /* "" when not given: CONFIG is not offered */
     uint16_t num_request_queues; /* 1..64; default: the host's CPUs */
     unsigned int thread_pool_size;
+    unsigned int poll_us;  /* 0: queues' threads do not poll */
     int64_t rlimit_nofile; /* -1: the default; 0: leave it; else the limit */
     enum log_level log_level;
     bool syslog;

@@ -194,6 +194,7 @@ static int boot_role(struct supervisor *s, struct role_proc *p)
     if (fuse) {
         msg.u.fuse.pt = s->opts->pt;
         msg.u.fuse.thread_pool_size = s->opts->thread_pool_size;
+        msg.u.fuse.poll_us = s->opts->poll_us;
     } else {
         memcpy(msg.u.vhost.tag, s->opts->tag, sizeof(msg.u.vhost.tag));
         msg.u.vhost.num_request_queues = s->opts->num_request_queues;

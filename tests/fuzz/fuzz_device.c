@@ -62,9 +62,10 @@ static void setup(void)
 /* As device_init() does it. */
 static void open_device(struct control *c, unsigned int threads)
 {
-    struct device *d = calloc(1, sizeof(*d));
+    struct device *d = aligned_alloc(_Alignof(struct device), sizeof(*d));
 
     FUZZ_CHECK(d != NULL);
+    memset(d, 0, sizeof(*d));
     c->d = d;
     opts.thread_pool_size = threads;
     d->opts = &opts;

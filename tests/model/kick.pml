@@ -14,6 +14,7 @@
  *   -DPOOL        a request may be worked on by a thread of the pool
  *   -DWAITS       a request may wait for a lock, which is granted some time
  *   -DNAP         the thread may nap, unarmed, before it sleeps for good
+ *   -DPOLL        the thread looks on for a while before it arms
  *   -DEVENT_IDX   the driver suppresses kicks by index, not by flag
  *   -DLIVENESS    the ltl formula instead of the judge
  *   -DMUTANT_*    break it on purpose; -DNO_DRAIN_ASSERT: and look only at
@@ -670,9 +671,49 @@ inline arm()
 #endif
 }
 
+#ifdef POLL
+/* poll_ring(): for as long as it likes; a request, another slot or a job that
+ * the pool has done ends it. */
+inline poll_ring()
+{
+#ifdef MUTANT_POLL_BLIND
+    avail != last -> more = true
+#else
+    if
+    :: avail != last -> more = true
+    :: seq != t_seq -> more = true
+#ifdef POOL
+    :: finished > 0 -> more = true
+#endif
+    :: true
+    fi
+#endif
+}
+
+inline arm_at_last()
+{
+    if
+    :: more
+#ifdef MUTANT_POLL_UNARMED
+    :: else
+#else
+    :: else -> arm()
+#endif
+    fi
+}
+
+inline reap_polled() { reap() }
+#else
+inline reap_polled() { skip }
+#endif
+
 /* queue_ran_dry(): armed, or with a nap to come. */
 inline ran_dry()
 {
+#ifdef POLL
+    poll_ring();
+    arm_at_last()
+#else
 #ifdef NAP
     if
     :: fresh -> fresh = false; napping = true
@@ -680,6 +721,7 @@ inline ran_dry()
     fi
 #else
     arm()
+#endif
 #endif
 }
 
@@ -714,7 +756,7 @@ inline serve()
         :: avail == last ->
             ran_dry();
             if
-            :: more -> more = false; disarm()
+            :: more -> more = false; disarm(); reap_polled()
             :: else -> break
             fi
         :: else ->

@@ -49,6 +49,11 @@ static const struct {
     { BASE "--num-request-queues=1x", "from 1 to 64" },
     { BASE "--thread-pool-size=257", "from 0 to 256" },
     { BASE "--thread-pool-size=-1", "from 0 to 256" },
+    { BASE "--poll-us=1001", "--poll-us=1001: " },
+    { BASE "--poll-us=1001", "from 0 to 1000" },
+    { BASE "--poll-us=-1", "from 0 to 1000" },
+    { BASE "--poll-us=5us", "from 0 to 1000" },
+    { BASE "--poll-us", "--poll-us: needs a value; give --poll-us N" },
     { BASE "--thread-pool-size=0x10", "from 0 to 256" },
     { BASE "--thread-pool-size=99999999999999999999999", "from 0 to 256" },
     { BASE "--rlimit-nofile=-1", "not a number" },
@@ -116,6 +121,7 @@ static void the_defaults_are_the_peers(void)
     CHECK_EQ(r.o.listen_fd, -1, "");
     CHECK(r.o.socket_group == NULL, "");
     CHECK_EQ(r.o.thread_pool_size, 8, "");
+    CHECK_EQ(r.o.poll_us, POLL_US_DEFAULT, "");
     CHECK(r.o.num_request_queues >= 1 && r.o.num_request_queues <= 64, "");
     CHECK_EQ(r.o.rlimit_nofile, -1, "");
     CHECK_EQ(r.o.log_level, LOG_LEVEL_INFO, "");

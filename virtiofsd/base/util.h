@@ -40,6 +40,18 @@ static inline bool is_power_of_2(uint64_t n)
     return n != 0 && (n & (n - 1)) == 0;
 }
 
+/* Within a loop that waits for another CPU. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield" ::: "memory");
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
 static inline int64_t now_ns(void)
 {
     struct timespec ts;
