@@ -14,7 +14,8 @@
  *   slot.ref      fd    state
  *   0 references  -1    free
  *   r             >= 0  open; a pin is a count and nothing else
- *   r             -1    closed; a pin opens it, before its operation begins
+ *   r             -1    closed; a pin opens it, before its operation begins,
+ *                       unless that is OPEN, which needs the handle alone
  *   2, taken      any   being closed, by the thread that counts for 1
  *
  *   closed -> open          by a pinner, under the node's ring lock.  Several

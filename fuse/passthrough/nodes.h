@@ -104,7 +104,7 @@ void pt_nodes_reset(struct pt_nodes *t);
 void pt_nodes_fini(struct pt_nodes *t);
 
 /* Pin the node of an id; NULL: the guest's id is stale or made up.  The node
- * may be closed: operations use pt_node_pin(). */
+ * may be closed: operations but OPEN use pt_node_pin(). */
 struct pt_node *pt_node_get(struct pt_nodes *t, uint64_t id);
 void pt_node_put(struct pt_nodes *t, struct pt_node *n);
 

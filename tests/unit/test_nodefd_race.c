@@ -27,7 +27,7 @@
 static struct mock m;
 static uint64_t held[FILES]; /* looked up once by the test, for good */
 static ino_t ino[FILES];
-static _Atomic uint64_t wrong, opened, full, forgotten;
+static _Atomic uint64_t wrong, opened, opened_io, full, forgotten;
 
 static bool start(void)
 {
@@ -86,6 +86,22 @@ static void use(uint64_t id, ino_t want, unsigned int *seed)
     pt_node_put(&m.fs->nodes, n);
 }
 
+/* As OPEN does: the node may be closed, or being closed. */
+static void open_io(uint64_t id, ino_t want)
+{
+    struct pt_node *n = pt_node_get(&m.fs->nodes, id);
+    int fd = n ? pt_node_open_io(&m.fs->nodes, n, O_RDONLY) : -1;
+
+    if (fd >= 0 && is_file(fd, want))
+        atomic_fetch_add(&opened_io, 1);
+    else
+        atomic_fetch_add(fd == -ENFILE ? &full : &wrong, 1);
+    if (fd >= 0)
+        close(fd);
+    if (n)
+        pt_node_put(&m.fs->nodes, n);
+}
+
 static void *pin_and_unpin(void *arg)
 {
     unsigned int seed = *(unsigned int *)arg;
@@ -93,7 +109,10 @@ static void *pin_and_unpin(void *arg)
     for (int i = 0; i < ROUNDS; i++) {
         int k = rand_r(&seed) % FILES;
 
-        use(held[k], ino[k], &seed);
+        if (rand_r(&seed) % 8 == 0)
+            open_io(held[k], ino[k]);
+        else
+            use(held[k], ino[k], &seed);
     }
     return NULL;
 }
@@ -140,6 +159,7 @@ static void run(void *(*fn)(void *), void *(*other)(void *))
 
     atomic_store(&wrong, 0);
     atomic_store(&opened, 0);
+    atomic_store(&opened_io, 0);
     atomic_store(&full, 0);
     atomic_store(&forgotten, 0);
     for (unsigned int i = 0; i < THREADS; i++) {
@@ -162,6 +182,7 @@ static void a_pin_keeps_its_node_open(void)
         return;
     run(pin_and_unpin, pin_and_unpin);
     CHECK(atomic_load(&opened) > FILES * 10, "nodes were closed and opened");
+    CHECK(atomic_load(&opened_io) > FILES * 10, "and files without them");
     CHECK_EQ(mock_count(&m).nodes, FILES + 1, "");
     mock_stop(&m);
 }
