@@ -13,6 +13,7 @@
 #include "fuse/pool.h"
 #include "fuse/queue.h"
 #include "fuse/rescue.h"
+#include "fuse/takeover.h"
 #include "vhost/guard.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
@@ -121,6 +122,8 @@ static int device_init(struct device *d, const struct fuse_device_opts *opts,
         return ret;
     if (opts->thread_pool_size > 0)
         ret = pool_create(opts->thread_pool_size, d->life, &d->pool);
+    if (ret == 0 && d->pool)
+        ret = takeover_start(d, &d->takeover);
     return ret;
 }
 
@@ -168,7 +171,7 @@ static void leave_threads(struct device *d)
 {
     for (uint32_t i = 0; i < d->nrings; i++) {
         if (d->queue[i])
-            pthread_detach(d->queue[i]->thread);
+            pthread_detach(d->queue[i]->w->thread);
     }
     events_leave(d->events);
 }
@@ -179,8 +182,12 @@ static void leave_threads(struct device *d)
  */
 static void device_fini(struct device *d)
 {
-    bool quiet = stop_queues(d);
-    bool idle = pool_stop(d->pool, STOP_TIMEOUT_MS);
+    bool quiet, idle;
+
+    /* First: from here on each thread keeps its role. */
+    takeover_stop(d->takeover);
+    quiet = stop_queues(d);
+    idle = pool_stop(d->pool, STOP_TIMEOUT_MS);
 
     /* Before the queues go: what waited comes back to them. */
     if (!quiet || !idle || d->given_up || (d->fs && !pt_fs_stop(d->fs))) {
@@ -193,6 +200,7 @@ static void device_fini(struct device *d)
         queue_destroy(d->queue[i]);
     events_destroy(d->events);
     life_destroy(d->life);
+    takeover_destroy(d->takeover);
     pt_fs_destroy(d->fs);
     memmap_put(d->mm);
     memmap_put(d->mm_before);

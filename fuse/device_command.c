@@ -8,6 +8,7 @@
 
 #include "fuse/queue.h"
 #include "fuse/rescue.h"
+#include "fuse/takeover.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 
@@ -120,7 +121,9 @@ static int use_ring(struct device *d, uint32_t ring)
     pthread_mutex_lock(&d->lock);
     d->running++;
     pthread_mutex_unlock(&d->lock);
+    takeover_pause(d->takeover);
     ret = queue_create(d, ring, &d->queue[ring]);
+    takeover_resume(d->takeover);
     if (ret < 0)
         device_tell_ended(d);
     return ret;

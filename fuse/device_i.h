@@ -19,6 +19,7 @@
 
 struct queue;
 struct pool;
+struct takeover;
 struct events;
 
 enum ring_fd { RING_FD_KICK, RING_FD_CALL, RING_FD_ERR, RING_FD_KINDS };
@@ -36,7 +37,8 @@ struct ring_mail {
  * @dirty:  the dirty log, or NULL; guarded by @lock.
  * @mail:   fds under way to the rings' threads; guarded by @lock.
  * @applied: a ring's thread has acted upon its slot or ended; with @lock.
- * @queue:  NULL until the ring is first used; written by the main thread.
+ * @queue:  NULL until the ring is first used; written by the main thread while
+ *          the take-over is paused.
  * @running: rings' threads that have not ended; guarded by @lock.
  * @stopping: set once; the threads end.
  * @epoch:   counts mappings of guest memory; rings move to the newest.
@@ -53,6 +55,7 @@ struct device {
     struct pt_fs *fs;
     struct life *life;
     struct pool *pool;
+    struct takeover *takeover; /* NULL: there is no pool */
     struct events *events;
     int64_t poll_ns;
     uint32_t pollers_max;

@@ -131,7 +131,8 @@ static void answer(struct queue *q, const struct request_later *l)
 {
     struct fuse_in_header hdr = { .unique = l->unique, .opcode = l->opcode };
     uint32_t used_len = 0;
-    int ret = serve_later(&q->exec, &q->ring, l->head, &hdr, l->err, &used_len);
+    int ret =
+        serve_later(&q->w->exec, &q->ring, l->head, &hdr, l->err, &used_len);
 
     q->later.n_valid--;
     atomic_fetch_sub_explicit(&q->waiting.used, l->descs, memory_order_relaxed);

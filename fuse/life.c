@@ -13,9 +13,13 @@
 /* Header and arguments of an INIT as libfuse gets to see it. */
 #define INIT_BYTES (sizeof(struct fuse_in_header) + sizeof(struct fuse_init_in))
 
+/* struct life, @closed: something is to be done on entering. */
+#define GATE_CLOSED 1u
+#define GATE_RESTS  2u /* see life_rest() */
+
 /**
  * struct life
- * @closed:   the gate; written under @lock.
+ * @closed:   GATE_*; that it is closed is written under @lock.
  * @lock:     held as long as the gate is closed.
  * @begun:    an INIT was accepted; @init holds it for the sessions to come,
  *            @agreed the flags of its answer.
@@ -27,6 +31,8 @@
 struct life {
     _Alignas(128) _Atomic uint32_t closed;
     _Alignas(128) pthread_mutex_t lock;
+    void (*wake)(void *arg);
+    void *wake_arg;
     struct life_pass *passes;
     struct pt_fs *fs;
     bool begun;
@@ -89,6 +95,13 @@ void life_use_ring(struct life *l, uint32_t ring)
     pthread_mutex_unlock(&l->lock);
 }
 
+static bool is_inside(const struct life_pass *p)
+{
+    uint32_t place = atomic_load_explicit(&p->place, memory_order_seq_cst);
+
+    return place == LIFE_INSIDE || place == LIFE_TAKEN;
+}
+
 /*
  * Close the gate and wait until nobody is inside.  Requests do not signal
  * that they left, so that leaving costs them nothing; this waits by looking,
@@ -99,12 +112,11 @@ static void gate_close(struct life *l)
     pthread_mutex_lock(&l->lock);
     /* seq_cst: pairs with life_enter(); either we see its mark or it sees
      * ours. */
-    atomic_store_explicit(&l->closed, 1, memory_order_seq_cst);
+    atomic_fetch_or_explicit(&l->closed, GATE_CLOSED, memory_order_seq_cst);
     for (struct life_pass *p = l->passes; p; p = p->next) {
         struct timespec nap = { .tv_nsec = 20000 };
 
-        while (atomic_load_explicit(&p->place, memory_order_seq_cst) ==
-               LIFE_INSIDE) {
+        while (is_inside(p)) {
             nanosleep(&nap, NULL);
             if (nap.tv_nsec < 1000000)
                 nap.tv_nsec *= 2;
@@ -114,7 +126,7 @@ static void gate_close(struct life *l)
 
 static void gate_open(struct life *l)
 {
-    atomic_store_explicit(&l->closed, 0, memory_order_seq_cst);
+    atomic_fetch_and_explicit(&l->closed, ~GATE_CLOSED, memory_order_seq_cst);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -162,9 +174,59 @@ bool life_leave(struct life_pass *pass)
     uint32_t was = LIFE_INSIDE;
 
     /* Release: what the request did comes before the next life. */
+    if (likely(atomic_compare_exchange_strong_explicit(
+            &pass->place, &was, LIFE_OUTSIDE, memory_order_release,
+            memory_order_relaxed)))
+        return true;
+    if (was != LIFE_TAKEN)
+        return false;
+    pass->taken = true;
     return atomic_compare_exchange_strong_explicit(
         &pass->place, &was, LIFE_OUTSIDE, memory_order_release,
         memory_order_relaxed);
+}
+
+bool life_take(struct life_pass *pass)
+{
+    uint32_t was = LIFE_INSIDE;
+
+    /* Acquire: pairs with life_enter(). */
+    return atomic_compare_exchange_strong_explicit(
+        &pass->place, &was, LIFE_TAKEN, memory_order_acq_rel,
+        memory_order_relaxed);
+}
+
+void life_watch(struct life *l, void (*wake)(void *arg), void *arg)
+{
+    l->wake = wake;
+    l->wake_arg = arg;
+}
+
+void life_rest(struct life *l)
+{
+    /* seq_cst: as gate_close(): whoever is not seen inside sees this. */
+    atomic_fetch_or_explicit(&l->closed, GATE_RESTS, memory_order_seq_cst);
+}
+
+void life_rest_over(struct life *l)
+{
+    atomic_fetch_and_explicit(&l->closed, ~GATE_RESTS, memory_order_relaxed);
+}
+
+bool life_rests(const struct life *l)
+{
+    return atomic_load_explicit(&l->closed, memory_order_relaxed) & GATE_RESTS;
+}
+
+/* Inside the gate.  Return: it is open. */
+static bool look_again(struct life *l)
+{
+    uint32_t was = atomic_fetch_and_explicit(&l->closed, ~GATE_RESTS,
+                                             memory_order_seq_cst);
+
+    if (was & GATE_RESTS)
+        l->wake(l->wake_arg);
+    return !(was & GATE_CLOSED);
 }
 
 struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
@@ -180,7 +242,8 @@ struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
             atomic_load_explicit(&pass->count, memory_order_relaxed) + 1,
             memory_order_relaxed);
         atomic_store_explicit(&pass->place, LIFE_INSIDE, memory_order_seq_cst);
-        if (likely(!atomic_load_explicit(&l->closed, memory_order_seq_cst))) {
+        if (likely(!atomic_load_explicit(&l->closed, memory_order_seq_cst)) ||
+            look_again(l)) {
             se = l->session[ring];
             begun = l->begun;
             if (likely(se)) {
@@ -204,12 +267,13 @@ struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
 bool life_abandon(struct life *l, struct life_pass *pass)
 {
     uint32_t ring = atomic_load_explicit(&pass->ring, memory_order_relaxed);
-    uint32_t was = LIFE_INSIDE;
+    uint32_t was = LIFE_INSIDE, taken = LIFE_TAKEN;
 
     /* First, so that whoever passes the gate after the mark knows of it.
      * Should the thread have left, a session is kept for nothing. */
     atomic_store(&l->hung[ring], true);
-    return atomic_compare_exchange_strong(&pass->place, &was, LIFE_ABANDONED);
+    return atomic_compare_exchange_strong(&pass->place, &was, LIFE_ABANDONED) ||
+           atomic_compare_exchange_strong(&pass->place, &taken, LIFE_ABANDONED);
 }
 
 /* The gate is closed. */

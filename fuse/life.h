@@ -25,22 +25,26 @@ struct life;
 enum life_place {
     LIFE_OUTSIDE,
     LIFE_INSIDE,
+    LIFE_TAKEN,     /* inside, and without its ring: see life_take() */
     LIFE_ABANDONED, /* see life_abandon(); never left again */
 };
 
 /**
  * struct life_pass - an executing thread's place at the gate.
  * One a thread, registered once, never freed while the life exists.
- * @place: enum life_place; the owner enters and leaves, rescue.c abandons.
+ * @place: enum life_place; the owner enters and leaves, takeover.c takes,
+ *         rescue.c abandons.
  * @count: requests begun, by the owner: who stands still can be told.
  * @ring:  of the request inside.
  * @sample: a @count of before; rescue.c only.
+ * @taken: found so on leaving; the owner only, who clears it.
  */
 struct life_pass {
     _Alignas(128) _Atomic uint32_t place;
     _Atomic uint32_t ring;
     _Atomic uint64_t count;
     uint64_t sample;
+    bool taken;
     struct life_pass *next;
 };
 
@@ -82,6 +86,27 @@ static inline bool life_is_abandoned(const struct life_pass *pass)
     return atomic_load_explicit(&pass->place, memory_order_relaxed) ==
            LIFE_ABANDONED;
 }
+
+/**
+ * life_take() - tell a thread inside the gate that its ring is another's now.
+ * It learns of it when it leaves: @pass->taken.  All that it did before it
+ * entered can be seen afterwards.
+ * Context: any thread but that one.
+ * Return: false when it is not inside any more.
+ */
+bool life_take(struct life_pass *pass);
+
+/**
+ * life_watch() - have @wake called when somebody enters the gate.
+ * life_rest() asks for it, once; the call comes from the thread that enters.
+ * life_rests(): no call has been due yet.
+ * Entering is otherwise not slower for it.
+ * Context: life_watch(): before the first request.  All others: one thread.
+ */
+void life_watch(struct life *l, void (*wake)(void *arg), void *arg);
+void life_rest(struct life *l);
+void life_rest_over(struct life *l);
+bool life_rests(const struct life *l);
 
 /**
  * life_abandon() - give up a thread that hangs inside the gate.

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fuse/policy.h"
 
-#include "fuse/queue.h"
-
 bool request_may_defer(const struct request *r)
 {
-    return r->home != NULL;
+    return r->may_defer;
 }
 
 void request_defer(struct request *r)
@@ -13,10 +11,9 @@ void request_defer(struct request *r)
     r->deferred = true;
 }
 
-/* What is in flight beside the request itself is in the pool. */
 bool request_is_crowded(const struct request *r)
 {
-    return r->home->in_flight > 1 || vring_has_more(&r->home->ring);
+    return r->crowded;
 }
 
 static bool takes_its_time(uint32_t opcode)
@@ -36,5 +33,5 @@ static bool takes_its_time(uint32_t opcode)
 
 bool policy_is_slow(const struct request *r)
 {
-    return r->home && takes_its_time(r->hdr.opcode) && request_is_crowded(r);
+    return r->may_defer && r->crowded && takes_its_time(r->hdr.opcode);
 }

@@ -6,83 +6,110 @@
 #include <string.h>
 #include <time.h>
 
+#include "fuse/queue.h"
 #include "virtiofsd/base/log.h"
 
-/* @lock guards all below it; @workers is the main thread's. */
+/**
+ * struct pool
+ * @workers, @n: the main thread's and, under takeover.lock, takeover.c's.
+ * @idle:  who waits for a job, the last one first: its caches are warm.
+ * @first, @last: jobs, when nobody is idle.
+ * @lock:  guards all but @workers and @n.
+ */
 struct pool {
     unsigned int n;
     struct worker **workers;
     pthread_mutex_t lock;
-    pthread_cond_t some, ended;
+    pthread_cond_t ended;
+    struct worker *idle;
     struct job *first, **last;
     unsigned int running;
     bool stop;
 };
 
-static struct job *next_job(struct pool *p)
+static struct job *next_job_locked(struct pool *p)
 {
-    struct job *job = NULL;
+    struct job *job = p->first;
 
-    pthread_mutex_lock(&p->lock);
-    while (!p->first && !p->stop)
-        pthread_cond_wait(&p->some, &p->lock);
-    if (!p->stop) {
-        job = p->first;
+    if (job) {
         p->first = job->next;
         if (!p->first)
             p->last = &p->first;
     }
-    pthread_mutex_unlock(&p->lock);
     return job;
 }
 
-static void *worker_main(void *arg)
+static void add_idle_locked(struct pool *p, struct worker *w)
 {
-    struct worker *w = arg;
+    w->next_idle = p->idle;
+    p->idle = w;
+}
+
+/* Wait for a job or a ring.  Return: false when the pool stops. */
+static bool wait_for_work(struct pool *p, struct worker *w)
+{
+    bool stop;
+
+    pthread_mutex_lock(&p->lock);
+    w->job = p->stop ? NULL : next_job_locked(p);
+    if (!w->job)
+        add_idle_locked(p, w);
+    while (!w->job && !w->q && !p->stop)
+        pthread_cond_wait(&w->given, &p->lock);
+    stop = !w->job && !w->q;
+    pthread_mutex_unlock(&p->lock);
+    return !stop;
+}
+
+/* Return: false when it was given up meanwhile. */
+static bool run_job(struct worker *w)
+{
+    struct job *job = w->job;
+    struct queue *q = job->q;
+    uint32_t used_len = 0;
+    int ret;
+
+    w->exec.r.waiting = &q->waiting;
+    ret = serve_request(&w->exec, &q->ring, q->idx, job->head, &used_len);
+    if (ret == SERVE_ABANDONED)
+        return false; /* another has taken its place, and the job */
+    job->status = ret;
+    job->used_len = used_len;
+    job->later = w->exec.r.later;
+    queue_job_done(q, job);
+    return true;
+}
+
+bool pool_work(struct worker *w)
+{
     struct pool *p = w->pool;
-    struct job *job;
 
-    while ((job = next_job(p))) {
-        struct queue *q = job->q;
-        uint32_t used_len = 0;
-        int ret;
-
-        w->job = job;
-        w->exec.r.waiting = &q->waiting;
-        ret = serve_request(&w->exec, &q->ring, q->idx, job->head, &used_len);
-        if (ret == SERVE_ABANDONED)
-            return NULL; /* another has taken its place, and the job */
-        job->status = ret;
-        job->used_len = used_len;
-        job->later = w->exec.r.later;
-        queue_job_done(q, job);
+    pthread_setname_np(pthread_self(), POOL_THREAD_NAME);
+    w->exec.r.may_defer = false;
+    while (wait_for_work(p, w)) {
+        if (w->q)
+            return true;
+        if (!run_job(w))
+            return false;
     }
     pthread_mutex_lock(&p->lock);
     p->running--;
     pthread_cond_signal(&p->ended);
     pthread_mutex_unlock(&p->lock);
-    return NULL;
+    return false;
 }
 
-/* A worker that could not be started is lost when its pass is registered. */
 static int start_worker(struct pool *p, struct life *life, struct worker **out)
 {
-    struct worker *w = aligned_alloc(128, sizeof(*w));
+    struct worker *w = worker_create(life, p, NULL);
     int ret;
 
     if (!w)
         return -ENOMEM;
-    memset(w, 0, sizeof(*w));
-    w->pool = p;
-    ret = exec_init(&w->exec, life);
-    if (ret < 0) {
-        free(w);
-        return ret;
-    }
     pthread_mutex_lock(&p->lock);
     p->running++;
     pthread_mutex_unlock(&p->lock);
-    ret = pthread_create(&w->thread, NULL, worker_main, w);
+    ret = worker_start(w);
     if (ret == 0) {
         *out = w;
         return 0;
@@ -90,7 +117,7 @@ static int start_worker(struct pool *p, struct life *life, struct worker **out)
     pthread_mutex_lock(&p->lock);
     p->running--;
     pthread_mutex_unlock(&p->lock);
-    return -ret;
+    return ret;
 }
 
 int pool_create(unsigned int threads, struct life *life, struct pool **pool)
@@ -106,7 +133,6 @@ int pool_create(unsigned int threads, struct life *life, struct pool **pool)
     }
     p->last = &p->first;
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->some, NULL);
     pthread_cond_init(&p->ended, NULL);
     for (p->n = 0; p->n < threads; p->n++) {
         int ret = start_worker(p, life, &p->workers[p->n]);
@@ -147,13 +173,64 @@ int pool_replace(struct pool *p, unsigned int i)
     return ret;
 }
 
+static void give_locked(struct worker *w, struct job *job)
+{
+    w->job = job;
+    pthread_cond_signal(&w->given);
+}
+
 void pool_submit(struct pool *p, struct job *job)
 {
+    struct worker *w;
+
     job->next = NULL;
     pthread_mutex_lock(&p->lock);
-    *p->last = job;
-    p->last = &job->next;
-    pthread_cond_signal(&p->some);
+    w = p->idle;
+    if (w) {
+        p->idle = w->next_idle;
+        give_locked(w, job);
+    } else {
+        *p->last = job;
+        p->last = &job->next;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+struct worker *pool_take_idle(struct pool *p)
+{
+    struct worker *w;
+
+    pthread_mutex_lock(&p->lock);
+    w = p->idle;
+    if (w)
+        p->idle = w->next_idle;
+    pthread_mutex_unlock(&p->lock);
+    return w;
+}
+
+void pool_give_back(struct pool *p, struct worker *w)
+{
+    struct job *job;
+
+    pthread_mutex_lock(&p->lock);
+    job = next_job_locked(p);
+    if (job)
+        give_locked(w, job);
+    else
+        add_idle_locked(p, w);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_swap(struct pool *p, struct worker *out, struct worker *in,
+               struct queue *q)
+{
+    for (unsigned int i = 0; i < p->n; i++) {
+        if (p->workers[i] == out)
+            p->workers[i] = in;
+    }
+    pthread_mutex_lock(&p->lock);
+    out->q = q;
+    pthread_cond_signal(&out->given);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -169,7 +246,8 @@ bool pool_stop(struct pool *p, int timeout_ms)
     until.tv_sec += timeout_ms / 1000;
     pthread_mutex_lock(&p->lock);
     p->stop = true;
-    pthread_cond_broadcast(&p->some);
+    for (unsigned int i = 0; i < p->n; i++)
+        pthread_cond_signal(&p->workers[i]->given);
     while (p->running > 0 && ret == 0)
         ret = pthread_cond_timedwait(&p->ended, &p->lock, &until);
     all = p->running == 0;
@@ -180,8 +258,7 @@ bool pool_stop(struct pool *p, int timeout_ms)
         return false;
     for (unsigned int i = 0; i < p->n; i++) {
         pthread_join(p->workers[i]->thread, NULL);
-        exec_fini(&p->workers[i]->exec);
-        free(p->workers[i]);
+        worker_destroy(p->workers[i]);
     }
     free(p->workers);
     free(p);

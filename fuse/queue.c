@@ -8,13 +8,11 @@
 
 #include "fuse/events.h"
 #include "fuse/pool.h"
+#include "fuse/takeover.h"
 #include "vhost/guard.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/probes.h"
-
-/* The operations build replies in the request's scratch, not on the stack. */
-#define STACK_BYTES ((size_t)512 << 10)
 
 void queue_call(struct queue *q)
 {
@@ -140,6 +138,8 @@ static void reap_jobs(struct queue *q)
         struct job *next = job->next;
 
         end_job(q, job);
+        if (job->taken)
+            free(job);
         job = next;
     }
     if (vring_is_open(&q->ring))
@@ -168,29 +168,67 @@ static void serve_pooled(struct queue *q, uint16_t head)
     pool_submit(q->dev->pool, job);
 }
 
-static void serve_head(struct queue *q, uint16_t head)
+/* What a ring's thread does next. */
+enum turn {
+    TURN_AGAIN, /* look at the slot and the ring */
+    TURN_SLEEP,
+    TURN_TAKEN, /* the ring has another thread */
+    TURN_GONE,  /* given up; nothing may be touched any more */
+};
+
+/*
+ * The ring has another thread by now, and all of @q is its; the request has
+ * become a job like those of the pool.
+ *
+ * Model (tests/model/kick.pml): request; TAKEN_PUSHES.
+ */
+static enum turn serve_taken(struct queue *q, struct worker *w, int ret,
+                             uint32_t used_len)
+{
+    struct job *job;
+
+    w->exec.pass.taken = false;
+    takeover_settle(q->dev->takeover);
+    job = w->job;
+    /* Before the ring can be seen to be done with the request. */
+    pthread_setname_np(pthread_self(), POOL_THREAD_NAME);
+    w->exec.r.may_defer = false;
+    if (ret == SERVE_DEFERRED)
+        ret = serve_request(&w->exec, &q->ring, q->idx, job->head, &used_len);
+    if (ret == SERVE_ABANDONED)
+        return TURN_GONE;
+    job->status = ret;
+    job->used_len = used_len;
+    job->later = w->exec.r.later;
+    queue_job_done(q, job);
+    return TURN_TAKEN;
+}
+
+static enum turn serve_head(struct queue *q, struct worker *w, uint16_t head)
 {
     uint32_t used_len = 0;
     int ret;
 
-    q->serving = head;
-    ret = serve_request(&q->exec, &q->ring, q->idx, head, &used_len);
-    if (ret == SERVE_ABANDONED) {
-        q->gone = true;
-        return;
-    }
+    w->head = head;
+    w->exec.r.crowded = q->in_flight > 1 || vring_has_seen_more(&q->ring);
+    ret = serve_request(&w->exec, &q->ring, q->idx, head, &used_len);
+    if (unlikely(ret == SERVE_ABANDONED))
+        return TURN_GONE;
+    if (unlikely(w->exec.pass.taken))
+        return serve_taken(q, w, ret, used_len);
     if (ret == SERVE_DEFERRED) {
         serve_pooled(q, head);
-        return;
+        return TURN_AGAIN;
     }
     if (ret == SERVE_DETACHED) {
         set_in_flight(q, q->in_flight - 1);
-        later_adopt(q, head, q->exec.r.later);
-        return;
+        later_adopt(q, head, w->exec.r.later);
+        return TURN_AGAIN;
     }
     queue_complete(q, head, ret, used_len);
     if (ret == 0)
         queue_notify(q);
+    return TURN_AGAIN;
 }
 
 /* The front-end took guest memory away while we used it. */
@@ -208,32 +246,32 @@ static void memory_lost(struct queue *q)
 /*
  * Take requests until the ring is empty and the thread may sleep, or the slot
  * has changed.
- * Return: true when there may be more to do at once.
  *
  * Model (tests/model/kick.pml): serve.
  */
-static bool queue_serve(struct queue *q)
+static enum turn queue_serve(struct queue *q, struct worker *w)
 {
     vring_disarm(&q->ring);
     for (;;) {
+        enum turn turn;
         uint16_t head;
         int ret;
 
         /* Before every pop: control may have stopped the ring meanwhile, and
          * this is what tells. */
         if (queue_is_stale(q))
-            return true;
+            return TURN_AGAIN;
         ret = vring_pop(&q->ring, &head);
         if (ret < 0) {
             queue_break(q, ret);
-            return false;
+            return TURN_SLEEP;
         }
         if (ret == 0) {
             if (!queue_ran_dry(q))
-                return false;
+                return TURN_SLEEP;
             queue_reap(q); /* what the pool has done may have ended a poll */
             if (!q->live)
-                return false;
+                return TURN_SLEEP;
             continue;
         }
         PROBE3(req_pop, q->idx, head, q->ring.last_avail);
@@ -241,32 +279,45 @@ static bool queue_serve(struct queue *q)
         atomic_store_explicit(&q->run->last_avail, q->ring.last_avail,
                               memory_order_relaxed);
         queue_count(&q->run->requests);
-        serve_head(q, head);
-        if (q->gone || unlikely(guard_lost()))
-            return false;
+        turn = serve_head(q, w, head);
+        if (unlikely(turn != TURN_AGAIN))
+            return turn;
+        if (unlikely(guard_lost()))
+            return TURN_SLEEP;
         queue_reap(q);
         if (!q->live)
-            return false;
+            return TURN_SLEEP;
     }
 }
 
-/* Model (tests/model/kick.pml): ring_thread; NO_RESCAN. */
-static void *queue_main(void *arg)
+static void take_role(struct queue *q, struct worker *w)
 {
-    struct queue *q = arg;
-    struct device *d = q->dev;
     char name[16];
 
     snprintf(name, sizeof(name), "vring%u", q->idx);
     pthread_setname_np(pthread_self(), name);
+    w->exec.r.waiting = &q->waiting;
+    w->exec.r.may_defer = q->dev->pool != NULL;
+}
+
+/* Model (tests/model/kick.pml): ring_thread; NO_RESCAN. */
+bool queue_work(struct worker *w)
+{
+    struct queue *q = w->q;
+    struct device *d = q->dev;
+
+    take_role(q, w);
     while (!atomic_load_explicit(&d->stopping, memory_order_acquire)) {
         bool readable = queue_refresh(q);
+        enum turn turn = TURN_SLEEP;
 
         queue_reap(q);
-        if (readable && q->live && queue_serve(q))
+        if (readable && q->live)
+            turn = queue_serve(q, w);
+        if (turn == TURN_AGAIN)
             continue;
-        if (q->gone)
-            return NULL; /* another thread has taken its place */
+        if (turn != TURN_SLEEP)
+            return turn == TURN_TAKEN;
         if (unlikely(guard_lost()))
             memory_lost(q);
         /* The wake that told of the end may be used up by now, see
@@ -275,7 +326,7 @@ static void *queue_main(void *arg)
             queue_sleep(q, readable);
     }
     device_tell_ended(d);
-    return NULL;
+    return false;
 }
 
 /* Everything but the thread. */
@@ -296,28 +347,22 @@ static struct queue *queue_alloc(struct device *d, uint32_t idx)
     for (int i = 0; i < RING_FD_KINDS; i++)
         q->fd[i] = -1;
     pthread_mutex_init(&q->done_lock, NULL);
-    if (exec_init(&q->exec, d->life) < 0) {
+    q->w = worker_create(d->life, d->pool, q);
+    if (!q->w) {
         free(q);
         return NULL;
     }
-    q->exec.r.waiting = &q->waiting;
-    q->exec.r.home = d->pool ? q : NULL;
     return q;
 }
 
 /* On failure @q is lost: its pass stays registered at the gate. */
 static int queue_run(struct queue *q)
 {
-    pthread_attr_t attr;
-    int ret;
+    int ret = worker_start(q->w);
 
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    ret = pthread_create(&q->thread, &attr, queue_main, q);
-    pthread_attr_destroy(&attr);
-    if (ret)
-        log_err("fuse: ring %u: no thread: %s", q->idx, strerror(ret));
-    return -ret;
+    if (ret < 0)
+        log_err("fuse: ring %u: no thread: %s", q->idx, strerror(-ret));
+    return ret;
 }
 
 int queue_create(struct device *d, uint32_t idx, struct queue **out)
@@ -377,23 +422,38 @@ int queue_replace(struct queue *old, struct queue **out)
     q->epoch = old->epoch;
     atomic_init(&q->moved, q->epoch);
     inherit_work(q, old);
-    q->cancel[q->n_cancel++] = old->serving;
-    pthread_detach(old->thread); /* nobody will wait for it */
+    q->cancel[q->n_cancel++] = old->w->head;
+    pthread_detach(old->w->thread); /* nobody will wait for it */
     ret = queue_run(q);
     if (ret == 0)
         *out = q;
     return ret;
 }
 
+/* The device has ended before they were put back. */
+static void free_taken(struct queue *q)
+{
+    struct job *job = atomic_load_explicit(&q->done, memory_order_relaxed);
+
+    while (job) {
+        struct job *next = job->next;
+
+        if (job->taken)
+            free(job);
+        job = next;
+    }
+}
+
 void queue_destroy(struct queue *q)
 {
     if (!q)
         return;
-    pthread_join(q->thread, NULL);
+    pthread_join(q->w->thread, NULL);
     vring_close(&q->ring);
     for (int i = 0; i < RING_FD_KINDS; i++)
         fd_close(&q->fd[i]);
-    exec_fini(&q->exec);
+    worker_destroy(q->w);
+    free_taken(q);
     later_free(q);
     pthread_mutex_destroy(&q->done_lock);
     free(q->jobs);

@@ -20,19 +20,8 @@
 
 #include "fuse/device_i.h"
 #include "fuse/later.h"
-#include "fuse/serve.h"
+#include "fuse/worker.h"
 #include "vhost/vring.h"
-
-/* A request handed to the pool, and its answer on the way back. */
-struct job {
-    struct queue *q;
-    struct job *next;
-    uint16_t head;
-    bool busy;  /* ring's thread only */
-    int status; /* of serve_request() */
-    uint32_t used_len;
-    struct request_later *later; /* SERVE_DETACHED */
-};
 
 /**
  * struct later_list - a ring's requests that wait (fuse/later.h).
@@ -77,12 +66,11 @@ struct queue_pace {
  * @in_flight: taken off the ring and not put back yet, but for those that
  *            wait: somebody is at work on them.
  * @waiting, @later: requests that wait.
- * @serving:  the head the thread itself is at work on.
+ * @w:        the thread; another one after a take-over (fuse/takeover.h).
  * @cancel:   heads whose threads were given up (fuse/rescue.h): in flight
  *            still, to be answered once guest memory is fenced.
  * @epoch:    device.epoch whose mapping of guest memory the ring uses.
  * @moved:    the same, for the main thread to see.
- * @gone:     this thread was given up; another has the ring.
  * @jobs:     one for each descriptor, when there is a pool.
  * @done:     jobs that the pool has finished; a stack, changed under
  *            @done_lock.
@@ -92,7 +80,7 @@ struct queue_pace {
 struct queue {
     struct device *dev;
     uint32_t idx;
-    pthread_t thread;
+    struct worker *w;
     const struct vring_slot *slot;
     struct vring_run *run;
     int wake_fd;
@@ -106,13 +94,10 @@ struct queue {
     struct vring ring;
     struct queue_pace pace;
     uint32_t in_flight;
-    uint16_t serving;
     uint16_t cancel[QUEUE_CANCEL_MAX];
     uint32_t n_cancel;
     uint32_t epoch;
     _Atomic uint32_t moved;
-    bool gone;
-    struct exec exec;
     struct waiting waiting;
     struct later_list later;
     struct job *jobs;

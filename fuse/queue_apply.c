@@ -215,7 +215,7 @@ static void answer_cancelled(struct queue *q)
         int ret = 0;
 
         if (vring_is_open(&q->ring))
-            ret = serve_cancelled(&q->exec, &q->ring, head, &used_len);
+            ret = serve_cancelled(&q->w->exec, &q->ring, head, &used_len);
         queue_complete(q, head, ret, used_len);
     }
     if (vring_is_open(&q->ring))

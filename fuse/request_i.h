@@ -37,8 +37,8 @@
  * @ext:      see request.h; set by extension_take().
  * @waiting:  of the ring it comes from (fuse/later.h); NULL: it may not wait.
  * @later:    it was detached.
- * @home:     the queue whose thread this is, when it may leave requests to the
- *            pool; else NULL.
+ * @may_defer: its thread is a ring's, and there is a pool.
+ * @crowded:  and other requests of the ring are there.
  * @deferred: it was left to the pool.
  */
 struct request {
@@ -58,8 +58,7 @@ struct request {
     struct request_ext ext;
     struct waiting *waiting;
     struct request_later *later;
-    const struct queue *home;
-    bool deferred;
+    bool may_defer, crowded, deferred;
 };
 
 /* Return: 0 or -ENOMEM. */

@@ -8,6 +8,7 @@
 
 #include "fuse/pool.h"
 #include "fuse/queue.h"
+#include "fuse/takeover.h"
 #include "virtiofsd/base/log.h"
 
 /* Each one given up keeps its thread, its memory and the old mapping. */
@@ -38,8 +39,9 @@ void rescue_begin(struct rescue *r, struct device *d)
 /* Is this thread at the same request as when the wait was first sampled? */
 static bool hangs(const struct life_pass *p)
 {
-    return atomic_load_explicit(&p->place, memory_order_acquire) ==
-               LIFE_INSIDE &&
+    uint32_t place = atomic_load_explicit(&p->place, memory_order_acquire);
+
+    return (place == LIFE_INSIDE || place == LIFE_TAKEN) &&
            atomic_load_explicit(&p->count, memory_order_relaxed) == p->sample;
 }
 
@@ -55,7 +57,7 @@ static void for_each_thread(struct device *d,
 
     for (uint32_t i = 0; i < d->nrings; i++) {
         if (d->queue[i])
-            fn(&d->queue[i]->exec.pass, d->queue[i]->thread);
+            fn(&d->queue[i]->w->exec.pass, d->queue[i]->w->thread);
     }
     for (unsigned int i = 0; (w = pool_worker(d->pool, i)); i++)
         fn(&w->exec.pass, w->thread);
@@ -97,7 +99,7 @@ static int mark_hanging(struct device *d, bool ring_hangs[VRING_MAX],
     int n = 0;
 
     for (uint32_t i = 0; i < d->nrings; i++) {
-        struct life_pass *p = d->queue[i] ? &d->queue[i]->exec.pass : NULL;
+        struct life_pass *p = d->queue[i] ? &d->queue[i]->w->exec.pass : NULL;
 
         ring_hangs[i] = p && hangs(p) && life_abandon(d->life, p);
         n += ring_hangs[i];
@@ -227,7 +229,8 @@ static int give_up(struct device *d)
     return 0;
 }
 
-int rescue_step(struct rescue *r)
+/* No thread changes its role meanwhile. */
+static int step(struct rescue *r)
 {
     int64_t waited_ms = (now_ns() - r->begun_ns) / 1000000;
     int ret;
@@ -248,5 +251,15 @@ int rescue_step(struct rescue *r)
     if (ret < 0)
         log_err("fuse: hanging requests can not be given up: %s",
                 strerror(-ret));
+    return ret;
+}
+
+int rescue_step(struct rescue *r)
+{
+    int ret;
+
+    takeover_pause(r->d->takeover);
+    ret = step(r);
+    takeover_resume(r->d->takeover);
     return ret;
 }

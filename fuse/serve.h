@@ -27,7 +27,7 @@ void exec_fini(struct exec *x);
  * (fuse/rescue.h), it has to end and may touch neither ring nor request;
  * SERVE_DETACHED: it is answered later, see later_adopt() of @x->r.later;
  * SERVE_DEFERRED: nothing was done yet, a thread of the pool shall run it (only
- * when @x->r.home says that it may);
+ * when @x->r.may_defer);
  * -errno of chain_walk(): the ring is broken, nothing was done and @head is
  * not to be pushed.
  */

@@ -87,6 +87,12 @@ static inline bool vring_is_open(const struct vring *v)
  */
 int vring_pop(struct vring *v, uint16_t *head);
 
+/* Was there another head to take at the last look into guest memory? */
+static inline bool vring_has_seen_more(const struct vring *v)
+{
+    return v->seen_avail != v->last_avail;
+}
+
 /* Is there a head to take?  One load; vring_pop() decides. */
 static inline bool vring_has_more(const struct vring *v)
 {

@@ -12,6 +12,7 @@
  *   -DWARM        the guest waits until the ring has been started once
  *   -DREQS=n      requests the guest makes, whenever it likes
  *   -DPOOL        a request may be worked on by a thread of the pool
+ *   -DTAKE        with POOL, instead: a thread may lose its ring in a request
  *   -DWAITS       a request may wait for a lock, which is granted some time
  *   -DNAP         the thread may nap, unarmed, before it sleeps for good
  *   -DPOLL        the thread looks on for a while before it arms
@@ -87,6 +88,17 @@ byte mm, mm_before;
 /* The pool: handed to it, and on the queue's list of finished jobs. */
 byte submitted, finished;
 byte job_mem;
+
+#ifdef TAKE
+/* enum life_place; LEFT: outside, its job not yet on the list. */
+#define OUTSIDE 0
+#define INSIDE  1
+#define TAKEN   2
+#define LEFT    3
+byte place[2], t_mem[2];
+byte cur;    /* whose ring it is */
+bool taking; /* takeover.lock */
+#endif
 
 #ifdef WAITS
 /* Requests that wait in the host's kernel; granted, on the queue's list and in
@@ -762,6 +774,18 @@ inline serve()
         :: else ->
             assert(avail > last);
             d_step { last++; in_flight++; run_last = last; nap_served() };
+#ifdef TAKE
+            d_step { /* life_enter() */
+                mine = cur;
+                t_mem[mine] = mem;
+                place[mine] = INSIDE
+            };
+            (place[mine] == OUTSIDE || cur != mine);
+            if
+            :: cur == mine -> push(); reap()
+            :: else -> again = true; break /* another thread, at the top */
+            fi
+#else
 #ifdef POOL
             if /* serve_head() */
             :: d_step { job_mem = mem; submitted++ } /* pool_submit() */
@@ -777,6 +801,7 @@ inline serve()
             reap()
 #else
             push() /* serve_head(): after the reply's bytes */
+#endif
 #endif
 #endif
         fi
@@ -841,8 +866,11 @@ proctype ring_thread()
 #ifdef MUTANT_NO_RESCAN
     bool kicked;
 #endif
+#ifdef TAKE
+    byte mine;
+#endif
 
-    do /* queue_main() */
+    do /* queue_work() */
     ::  refresh();
         if
         :: k > 0 -> drain_kick(); k = 0
@@ -878,6 +906,65 @@ end_sleep:
         fi
     od
 }
+
+/* ---- request process, threads that may lose their ring ---- */
+
+#ifdef TAKE
+/* What a request does in its thread; ring_thread is the ring's role, whoever
+ * has it. */
+proctype request(byte me)
+{
+    bool first;
+
+end_idle:
+    do
+    :: place[me] == INSIDE || place[me] == TAKEN ->
+        guest_write(t_mem[me]); /* the reply's bytes */
+        if /* life_leave() */
+        :: atomic { place[me] == INSIDE -> place[me] = OUTSIDE }
+        :: atomic { place[me] == TAKEN -> place[me] = LEFT };
+            !taking; /* takeover_settle() */
+#ifdef MUTANT_TAKEN_PUSHES
+            d_step { guest_write(t_mem[me]); used++ };
+#else
+            d_step { first = (finished == 0); finished++ };
+            if
+            :: first -> wake = true
+            :: else
+            fi;
+            first = false;
+#endif
+            place[me] = OUTSIDE /* idle */
+        fi
+    od
+}
+
+/* take() in fuse/takeover.c: a glance at the ring, and a thread that is idle
+ * (pool_take_idle()). */
+proctype takeover()
+{
+end_look:
+    do
+    :: place[cur] == INSIDE && place[1 - cur] == OUTSIDE ->
+#ifdef MUTANT_TAKE_BLINDLY
+        d_step { taking = true; place[cur] = TAKEN };
+#else
+        atomic {
+            if
+            :: place[cur] == INSIDE -> taking = true; place[cur] = TAKEN
+            :: else
+            fi
+        };
+#endif
+        d_step {
+            if
+            :: taking -> cur = 1 - cur; taking = false
+            :: else
+            fi
+        }
+    od
+}
+#endif
 
 /* ---- request process, a thread of the pool ---- */
 
@@ -946,8 +1033,14 @@ init {
         run control();
         run request_main();
         run ring_thread();
+#ifdef TAKE
+        run request(0);
+        run request(1);
+        run takeover();
+#else
 #ifdef POOL
         run worker();
+#endif
 #endif
 #ifdef WAITS
         run grant();

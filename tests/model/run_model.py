@@ -48,6 +48,8 @@ HOLDS = [
     row("two disables, kicks suppressed by index", DISABLE, 2, WARM,
         "EVENT_IDX"),
     row("any one, requests in the pool", ANY, 1, WARM, "POOL"),
+    row("any one but a reset, threads that lose their ring",
+        ANY - RESET, 1, WARM, "POOL", "TAKE"),
     row("any one, requests that wait for locks", ANY, 1, WARM, "WAITS"),
     row("any one, with naps", ANY, 1, WARM, "NAP"),
     row("start and enable, with naps, by index", 0, 0, "NAP", "EVENT_IDX",
@@ -73,7 +75,7 @@ OLD_MEMORY = r"assertion violated .*mem>=mem_min"
 UNKNOWN_FD = r"assertion violated .*r_kick_gen<=mail_kick"
 UNKNOWN_MEMORY = r"assertion violated .*r_mem_gen<=mm\)"
 TORN = r"assertion violated .*r_tag==r_tag2"
-STUCK = r"invalid end state"
+STUCK = r"pan:1: invalid end state"
 NEVER = r"acceptance cycle"
 
 
@@ -100,6 +102,12 @@ MUTANTS = [
            "NO_WAIT_IN_FLIGHT", STOP, 1, WARM, "POOL"),
     mutant("waiting for the pool before looking at its list", STUCK,
            "WAIT_BEFORE_REAP", STOP, 1, WARM, "POOL"),
+    mutant("a stop that does not wait for a thread that was taken",
+           OLD_MEMORY, "NO_WAIT_IN_FLIGHT", STOP, 1, WARM, "POOL", "TAKE"),
+    mutant("a thread that was taken, and answers all the same", STUCK,
+           "TAKEN_PUSHES", STOP, 1, WARM, "POOL", "TAKE"),
+    mutant("a ring that is taken though its thread has just left", LOST,
+           "TAKE_BLINDLY", STOP, 1, WARM, "POOL", "TAKE"),
     mutant("no scan on becoming live, after a disable", LOST,
            "NO_RESCAN", DISABLE, 1, WARM),
     mutant("no scan on becoming live, with another kick fd", LOST,

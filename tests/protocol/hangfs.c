@@ -20,13 +20,15 @@
 #include "virtiofsd/base/util.h"
 
 #define NODE_FILE 2
+#define SLOW_MAX  32 /* LOOKUPs that hang at a time */
 #define FILE_SIZE (64 * HANGFS_BYTES)
 
 struct hangfs {
     int dev, asked_fd;
     char *dir;
     pthread_t thread;
-    _Atomic uint64_t read_unique, slow_unique;
+    _Atomic uint64_t read_unique;
+    _Atomic uint64_t slow[SLOW_MAX]; /* uniques; 0: none */
     atomic_bool hang_flush;
 };
 
@@ -71,8 +73,16 @@ static void on_lookup(struct hangfs *h, const struct fuse_in_header *in)
 
     if (strcmp(name, "file") == 0) {
         answer(h, in->unique, 0, &e, sizeof(e));
-    } else if (strcmp(name, "slow") == 0) {
-        h->slow_unique = in->unique;
+    } else if (strncmp(name, "nap-", 4) == 0) {
+        usleep((useconds_t)atoi(name + 4));
+        answer(h, in->unique, -ENOENT, NULL, 0);
+    } else if (strncmp(name, "slow", 4) == 0) {
+        for (int i = 0; i < SLOW_MAX; i++) {
+            uint64_t none = 0;
+
+            if (atomic_compare_exchange_strong(&h->slow[i], &none, in->unique))
+                break;
+        }
         if (write(h->asked_fd, &one, sizeof(one)) < 0)
             perror("hangfs: eventfd");
     } else {
@@ -89,6 +99,7 @@ static void on_init(struct hangfs *h, const struct fuse_in_header *in)
         .max_write = 4096,
         .max_background = 16,
         .congestion_threshold = 12,
+        .flags = FUSE_PARALLEL_DIROPS,
     };
 
     answer(h, in->unique, 0, &out, sizeof(out));
@@ -102,6 +113,16 @@ static void on_getattr(struct hangfs *h, const struct fuse_in_header *in)
     };
 
     answer(h, in->unique, 0, &out, sizeof(out));
+}
+
+static void on_interrupt(struct hangfs *h, uint64_t unique)
+{
+    for (int i = 0; i < SLOW_MAX; i++) {
+        uint64_t it = unique;
+
+        if (atomic_compare_exchange_strong(&h->slow[i], &it, 0))
+            answer(h, unique, -EINTR, NULL, 0);
+    }
 }
 
 static void on_request(struct hangfs *h, const struct fuse_in_header *in)
@@ -128,8 +149,7 @@ static void on_request(struct hangfs *h, const struct fuse_in_header *in)
             perror("hangfs: eventfd");
         break;
     case FUSE_INTERRUPT:
-        if (h->slow_unique)
-            answer(h, atomic_exchange(&h->slow_unique, 0), -EINTR, NULL, 0);
+        on_interrupt(h, ((const struct fuse_interrupt_in *)(in + 1))->unique);
         break;
     case FUSE_FLUSH:
         if (h->hang_flush)
@@ -197,6 +217,16 @@ void hangfs_answer(struct hangfs *h, unsigned char byte)
 
     memset(data, byte, sizeof(data));
     answer(h, h->read_unique, 0, data, sizeof(data));
+}
+
+void hangfs_answer_slow(struct hangfs *h)
+{
+    for (int i = 0; i < SLOW_MAX; i++) {
+        uint64_t unique = atomic_exchange(&h->slow[i], 0);
+
+        if (unique)
+            answer(h, unique, -ENOENT, NULL, 0);
+    }
 }
 
 void hangfs_hang_flush(struct hangfs *h)

@@ -8,7 +8,8 @@
  *
  *     file   can be looked up and opened; a READ of it waits, one page at a
  *            time; what was read once is in memory
- *     slow   a LOOKUP of it waits, and ends with EINTR when interrupted
+ *     slow*  a LOOKUP of it waits, and ends with EINTR when interrupted
+ *     nap-N  a LOOKUP of it takes N microseconds; there is no such file
  */
 
 #include <stdbool.h>
@@ -29,6 +30,9 @@ void hangfs_hang_flush(struct hangfs *h);
 
 /* Answer the READ that hangs: HANGFS_BYTES of @byte. */
 void hangfs_answer(struct hangfs *h, unsigned char byte);
+
+/* Answer all LOOKUPs that hang: no such file. */
+void hangfs_answer_slow(struct hangfs *h);
 
 /* Unmount and end; what still hangs gets an error. */
 void hangfs_end(struct hangfs *h);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -236,6 +237,12 @@ static const struct act {
 
 /* ---- a cell of the table ---- */
 
+/* With a pool a thread that is held in a request loses its ring. */
+static bool there_is(enum place place)
+{
+    return place != RING_IN_REQUEST || getenv("VIRTIOFSD_EXTRA_ARG");
+}
+
 /* Request 0 is on the ring, and the ring's thread stands at @place. */
 static bool arrive(struct cell *c, enum place place)
 {
@@ -361,6 +368,8 @@ static void control_does_anything_while_a_ring_stands_anywhere(void)
         for (int i = 0; i < ROUNDS(5); i++) {
             for (unsigned int p = RING_SLEEPS; p <= RING_CALLED; p++) {
                 for (size_t k = 0; k < ARRAY_SIZE(acts); k++) {
+                    if (!there_is(p))
+                        continue;
                     if (tap_failing())
                         goto out;
                     control_first(&c, p, &acts[k], (i + k) % 2);
@@ -383,6 +392,8 @@ static void a_ring_goes_on_while_control_stands_in_the_midst(void)
         for (size_t n = 0; n < ARRAY_SIZE(at); n++) {
             for (unsigned int p = RING_SLEEPS; p <= RING_CALLED; p++) {
                 for (size_t k = 0; k < ARRAY_SIZE(acts); k++) {
+                    if (!there_is(p))
+                        continue;
                     if (tap_failing())
                         goto out;
                     ring_first(&c, p, &acts[k], at[n]);

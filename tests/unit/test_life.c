@@ -314,6 +314,78 @@ static void requests_and_changes_of_life_do_not_meet(void)
         free(mem[i]);
 }
 
+static _Atomic bool life_ended;
+
+static void *end_life(void *arg)
+{
+    (void)arg;
+    life_end(life);
+    atomic_store(&life_ended, true);
+    return NULL;
+}
+
+/* Without its ring it is still inside. */
+static void a_life_waits_for_a_thread_that_lost_its_ring(void)
+{
+    struct caller c;
+    uint64_t flags;
+    pthread_t t;
+
+    setup();
+    caller_init(&c);
+    say_init(&c, 1, 7, 31, 0);
+    CHECK(!life_take(&c.pass), "outside there is nothing to take");
+    CHECK(life_enter(life, &c.pass, 1, &flags), "");
+    CHECK(life_take(&c.pass), "");
+    CHECK(!life_take(&c.pass), "once");
+    atomic_store(&life_ended, false);
+    pthread_create(&t, NULL, end_life, NULL);
+    usleep(20000);
+    CHECK(!atomic_load(&life_ended), "the life goes on");
+    CHECK(life_leave(&c.pass), "it was not abandoned");
+    CHECK(c.pass.taken, "and knows what happened");
+    pthread_join(t, NULL);
+    c.pass.taken = false;
+    say_init(&c, 1, 7, 31, 0);
+    CHECK(life_enter(life, &c.pass, 1, &flags), "");
+    CHECK(life_leave(&c.pass) && !c.pass.taken, "nobody took anything");
+    CHECK(life_enter(life, &c.pass, 1, &flags), "");
+    CHECK(life_take(&c.pass) && life_abandon(life, &c.pass), "both");
+    CHECK(!life_leave(&c.pass), "given up is given up");
+    request_fini(&c.r);
+    teardown();
+}
+
+static void count_wake(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void who_rests_is_told_of_the_next_that_enters(void)
+{
+    struct caller c;
+    int wakes = 0;
+
+    setup();
+    life_watch(life, count_wake, &wakes);
+    caller_init(&c);
+    say_init(&c, 1, 7, 31, 0);
+    CHECK_EQ(ask_root(&c, 1), 0, "");
+    CHECK_EQ(wakes, 0, "nobody rests");
+    life_rest(life);
+    CHECK(life_rests(life), "");
+    CHECK_EQ(ask_root(&c, 1), 0, "served all the same");
+    CHECK(!life_rests(life), "");
+    CHECK_EQ(ask_root(&c, 1), 0, "");
+    CHECK_EQ(wakes, 1, "once");
+    life_rest(life);
+    life_rest_over(life);
+    CHECK_EQ(ask_root(&c, 1), 0, "");
+    CHECK_EQ(wakes, 1, "changed its mind");
+    request_fini(&c.r);
+    teardown();
+}
+
 static void in_its_own_directory(void)
 {
     CHECK(mkdtemp(dir) != NULL, "a directory to serve");
@@ -332,4 +404,6 @@ TAP_MAIN(TEST(in_its_own_directory), TEST(nothing_is_served_before_init),
          TEST(old_guests_are_refused_and_newer_ones_told),
          TEST(a_new_life_finds_nothing_of_the_old),
          TEST(requests_and_changes_of_life_do_not_meet),
+         TEST(a_life_waits_for_a_thread_that_lost_its_ring),
+         TEST(who_rests_is_told_of_the_next_that_enters),
          TEST(which_is_gone_in_the_end))
