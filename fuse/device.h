@@ -12,8 +12,8 @@
 
 struct fuse_device_opts {
     struct pt_opts pt;
-    /* Threads that take requests off the rings' threads; 0 and 1: rings serve
-     * their requests themselves. */
+    /* Threads that take slow requests off the rings' threads; 0: rings serve
+     * all of theirs themselves. */
     unsigned int thread_pool_size;
     /* How long, in us, a request queue's thread may look at its ring before it
      * sleeps, when that pays; 0: not at all. */

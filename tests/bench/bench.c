@@ -329,8 +329,11 @@ static void tell_machine(struct bench *b)
         snprintf(text, sizeof(text), "%.1f", load);
         report_meta(&b->report, "load before", text);
     }
-    if (uname(&u) == 0)
+    if (uname(&u) == 0) {
+        /* What a builder adds to the version tells nobody else anything. */
+        u.release[strcspn(u.release, "-")] = '\0';
         report_meta(&b->report, "kernel", u.release);
+    }
     snprintf(text, sizeof(text), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
     report_meta(&b->report, "cpus", text);
     snprintf(text, sizeof(text), "%g s, %u rounds", b->o.seconds, b->o.rounds);
