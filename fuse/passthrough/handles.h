@@ -40,6 +40,7 @@ struct pt_dir {
 enum pt_pace {
     PT_PACE_ASK,    /* RWF_NOWAIT says */
     PT_PACE_FAST,   /* it can not; reads have been fast */
+    PT_PACE_DOUBT,  /* it can not; one may have been slow */
     PT_PACE_SLOW,   /* it can not; reads have been slow */
     PT_PACE_DIRECT, /* O_DIRECT, for good */
 };

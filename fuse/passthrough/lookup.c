@@ -6,6 +6,7 @@
 #include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/request.h"
+#include "virtiofsd/base/fd.h"
 
 /*
  * Without file handles: a known file costs one statx() when asked by name
@@ -206,14 +207,33 @@ int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
     return pt_lookup_open(fs, parent, name, out);
 }
 
-struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
-                              const char *name)
+/* Which file has the name.  @fd: out, unless NULL: O_PATH of it. */
+static int whose_name(struct pt_fs *fs, const struct pt_node *parent,
+                      const char *name, struct statx *sx, struct pt_key *key,
+                      int *fd)
 {
+    if (!fd)
+        return pt_statx(parent->fd, name, sx, key);
+    *fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    *fd = pt_fd_admit(&fs->nodes, *fd < 0 ? -errno : *fd);
+    return *fd < 0 ? *fd : pt_statx(*fd, "", sx, key);
+}
+
+/*
+ * A directory is mostly open, since there were names in it or it is new.  A
+ * file is mostly closed, and by its name it is opened sooner than by its
+ * handle.
+ */
+struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
+                              const char *name, bool is_dir)
+{
+    auto_fd fd = -1;
     struct pt_node *n;
     struct pt_key key;
     struct statx sx;
 
-    if (!by_handle(fs) || pt_statx(parent->fd, name, &sx, &key) < 0)
+    if (!by_handle(fs) ||
+        whose_name(fs, parent, name, &sx, &key, is_dir ? NULL : &fd) < 0)
         return NULL;
     if (!S_ISDIR(sx.stx_mode) && sx.stx_nlink > 1)
         return NULL;
@@ -221,7 +241,11 @@ struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
     if (!n)
         return NULL;
     atomic_fetch_or_explicit(&n->marks, PT_MARK_KEEP, memory_order_relaxed);
-    if (!pt_node_is_open(n))
+    if (pt_node_is_open(n))
+        return n;
+    if (fd >= 0)
+        pt_node_adopt(&fs->nodes, n, take_fd(&fd));
+    else
         pt_node_open(&fs->nodes, n);
     return n;
 }

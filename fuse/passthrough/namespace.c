@@ -143,33 +143,33 @@ void pt_op_readlink(fuse_req_t req, fuse_ino_t ino)
     fuse_reply_readlink(req, target);
 }
 
-static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name,
-                        int flags)
+static int remove_name(struct pt_fs *fs, struct request *r, int flags)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const char *name = request_args(r, NULL);
     struct pt_node *dir, *keep;
-    int err;
+    int ret = fs->opts.readonly ? -EROFS : pt_name_check(name);
 
-    if (pt_refuse_change(req) || pt_refuse_name(req, name))
-        return;
-    dir = pt_pin(req, parent);
-    if (!dir)
-        return;
-    keep = pt_keep_begin(fs, dir, name);
-    err = unlinkat(dir->fd, name, flags) < 0 ? errno : 0;
-    pt_keep_end(fs, keep, !err);
+    if (ret == 0)
+        ret = pt_node_pin(fs, request_header(r)->nodeid, &dir);
+    if (ret < 0)
+        return ret;
+    keep = pt_keep_begin(fs, dir, name, flags & AT_REMOVEDIR);
+    ret = unlinkat(dir->fd, name, flags) < 0 ? -errno : 0;
+    pt_keep_end(fs, keep, ret == 0);
     pt_node_put(&fs->nodes, dir);
-    fuse_reply_err(req, err);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }
 
-void pt_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+int pt_raw_unlink(struct pt_fs *fs, struct request *r)
 {
-    remove_name(req, parent, name, 0);
+    return remove_name(fs, r, 0);
 }
 
-void pt_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+int pt_raw_rmdir(struct pt_fs *fs, struct request *r)
 {
-    remove_name(req, parent, name, AT_REMOVEDIR);
+    return remove_name(fs, r, AT_REMOVEDIR);
 }
 
 void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -184,7 +184,7 @@ void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
         !pt_pin_two(req, parent, &from, newparent, &to))
         return;
     if (flags == 0)
-        keep = pt_keep_begin(fs, to, newname);
+        keep = pt_keep_begin(fs, to, newname, false);
     err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno : 0;
     pt_keep_end(fs, keep, !err);
     pt_node_put(&fs->nodes, to);

@@ -8,8 +8,8 @@
 #include "fuse/request.h"
 
 /*
- * A read in the pool that took less will be tried in the ring's thread.  To
- * copy takes its time too, from memory to memory: a GB/s at least.
+ * A read that took less is not slow.  To copy takes its time too, from memory
+ * to memory: a GB/s at least.
  */
 static int64_t fast_ns(ssize_t bytes)
 {
@@ -36,8 +36,8 @@ static int64_t clock_ns(clockid_t clock)
 
 /*
  * The coarse clock is nearly free.  It does not see what takes less than a
- * tick of the kernel's, and now and then it sees a tick in what took nothing:
- * that one costs a trip to the pool, from which the file comes back as fast.
+ * tick of the kernel's, and now and then it sees a tick in what took nothing,
+ * the more often the larger a read is: the next one is measured, then.
  */
 static ssize_t read_here(struct request *r, struct pt_handle *h, size_t size,
                          off_t off)
@@ -46,18 +46,20 @@ static ssize_t read_here(struct request *r, struct pt_handle *h, size_t size,
     ssize_t got = request_read_file(r, h->fd, size, off);
 
     if (unlikely(clock_ns(CLOCK_MONOTONIC_COARSE) != begun) && got > 0)
-        set_pace(h, PT_PACE_SLOW);
+        set_pace(h, PT_PACE_DOUBT);
     return got;
 }
 
-static ssize_t read_in_pool(struct request *r, struct pt_handle *h, size_t size,
-                            off_t off)
+static ssize_t read_measured(struct request *r, struct pt_handle *h,
+                             size_t size, off_t off)
 {
     int64_t begun = clock_ns(CLOCK_MONOTONIC);
     ssize_t got = request_read_file(r, h->fd, size, off);
 
-    if (got > 0 && clock_ns(CLOCK_MONOTONIC) - begun < fast_ns(got))
-        set_pace(h, PT_PACE_FAST);
+    if (got > 0)
+        set_pace(h, clock_ns(CLOCK_MONOTONIC) - begun < fast_ns(got)
+                        ? PT_PACE_FAST
+                        : PT_PACE_SLOW);
     return got;
 }
 
@@ -94,7 +96,9 @@ ssize_t pt_read_paced(struct request *r, struct pt_handle *h, size_t size,
                    ? defer(r)
                    : request_read_file(r, h->fd, size, off);
     case PT_PACE_SLOW:
-        return may_defer ? defer(r) : read_in_pool(r, h, size, off);
+        return may_defer ? defer(r) : read_measured(r, h, size, off);
+    case PT_PACE_DOUBT:
+        return read_measured(r, h, size, off);
     case PT_PACE_FAST:
         break;
     }

@@ -150,10 +150,11 @@ int pt_lookup_made(struct pt_fs *fs, struct pt_node *parent, int fd,
  * A file handle may find it no more, yet the guest may use it still, without
  * having opened it here (a working directory, a bind mount, O_PATH).  So open
  * it while that can be done, if the guest knows it.
+ * @is_dir: it is going to be removed as a directory.
  * Return: for pt_keep_end(), NULL when there is nothing to do.
  */
 struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
-                              const char *name);
+                              const char *name, bool is_dir);
 void pt_keep_end(struct pt_fs *fs, struct pt_node *n, bool removed);
 
 /* Fill in an entry for a node whose lookup is counted already. */
@@ -261,8 +262,8 @@ void pt_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
                  mode_t mode, dev_t rdev);
 void pt_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
                  mode_t mode);
-void pt_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
-void pt_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+int pt_raw_unlink(struct pt_fs *fs, struct request *r);
+int pt_raw_rmdir(struct pt_fs *fs, struct request *r);
 void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
                   fuse_ino_t newparent, const char *newname,
                   unsigned int flags);

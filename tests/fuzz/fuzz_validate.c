@@ -126,8 +126,6 @@ static const struct fuse_lowlevel_ops ops = {
     .symlink = op_symlink,
     .mknod = op_mknod,
     .mkdir = op_mkdir,
-    .unlink = op_name,
-    .rmdir = op_name,
     .rename = op_rename,
     .link = op_link,
     .create = op_create,
@@ -225,7 +223,8 @@ static void read_raw(const struct request *r)
 
     FUZZ_CHECK(r->hdr.opcode < ARRAY_SIZE(in));
     touch(a, in[r->hdr.opcode]);
-    if (r->hdr.opcode == FUSE_LOOKUP)
+    if (r->hdr.opcode == FUSE_LOOKUP || r->hdr.opcode == FUSE_UNLINK ||
+        r->hdr.opcode == FUSE_RMDIR)
         name_in((const char *)a);
     if (r->hdr.opcode == FUSE_BATCH_FORGET)
         touch(a + sizeof(struct fuse_batch_forget_in),
