@@ -52,8 +52,9 @@ void drive_fault(struct drive *d, const char *fmt, ...)
 int drive_init(struct drive *d, struct guest_queue *q, unsigned int n,
                unsigned int depth_max, size_t payload)
 {
-    /* A page a chain, a descriptor a page of payload, and the FORGETs. */
-    size_t per_slot = DRIVE_STEPS_MAX * (2 * GUEST_PAGE);
+    /* A chain's page, its table and a page of what is listed; a descriptor a
+     * page of payload, and the FORGETs. */
+    size_t per_slot = DRIVE_STEPS_MAX * (4 * GUEST_PAGE);
 
     memset(d, 0, sizeof(*d));
     d->nlanes = n;
