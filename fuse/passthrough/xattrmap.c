@@ -191,7 +191,7 @@ static int parse_map(struct scan *s, struct xattrmap *m, char sep)
 static int parse_rule(struct scan *s, struct xattrmap *m)
 {
     char sep = s->text[s->at], word[QUOTE_MAX + 4];
-    struct field f, key, prepend;
+    struct field f = { 0, 0 }, key, prepend;
     int type, scope, ret;
 
     if (!is_separator(sep))
