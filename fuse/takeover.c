@@ -196,22 +196,23 @@ void takeover_destroy(struct takeover *t)
     free(t);
 }
 
-void takeover_pause(struct takeover *t)
+static void set_paused(struct takeover *t, bool paused)
 {
     if (!t)
         return;
     pthread_mutex_lock(&t->lock);
-    t->paused = true;
+    t->paused = paused;
     pthread_mutex_unlock(&t->lock);
+}
+
+void takeover_pause(struct takeover *t)
+{
+    set_paused(t, true);
 }
 
 void takeover_resume(struct takeover *t)
 {
-    if (!t)
-        return;
-    pthread_mutex_lock(&t->lock);
-    t->paused = false;
-    pthread_mutex_unlock(&t->lock);
+    set_paused(t, false);
 }
 
 void takeover_settle(struct takeover *t)

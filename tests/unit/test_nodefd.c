@@ -17,7 +17,7 @@
 #include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "tests/lib/tap.h"
-#include "tests/unit/mock_request.h"
+#include "tests/unit/mock_nodes.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/util.h"
 
@@ -26,55 +26,9 @@
 
 static struct mock m;
 
-/* Return: false when the test is over: skipped or failed. */
 static bool start(void)
 {
-    struct pt_opts o = mock_opts();
-
-    log_set_level(LOG_LEVEL_OFF);
-    if (geteuid() != 0) {
-        tap_skip("opening by handle takes root");
-        return false;
-    }
-    o.file_handles = PT_HANDLES_MANDATORY;
-    o.node_fds = PLACES;
-    return CHECK(mock_start(&m, &o), "a share with file handles");
-}
-
-static uint64_t lookup(const char *name)
-{
-    uint64_t id = 0;
-
-    CHECK_EQ(mock_lookup(&m, ROOT, name, &id), 0, name);
-    return id;
-}
-
-static bool is_open(uint64_t id)
-{
-    struct pt_node *n = pt_node_get(&m.fs->nodes, id);
-    bool open = n && n->fd >= 0;
-
-    if (n)
-        pt_node_put(&m.fs->nodes, n);
-    return open;
-}
-
-/* Open other nodes until this one is closed. */
-static void close_node(uint64_t id)
-{
-    char name[16];
-    uint64_t other;
-
-    for (int i = 0; is_open(id) && i < 100; i++) {
-        snprintf(name, sizeof(name), "other%d", i);
-        mock_host_file(&m, name, "");
-        other = lookup(name);
-        CHECK_EQ(mock_getattr(&m, other, NULL), 0, name);
-        mock_forget(&m, other, 1);
-        unlink(mock_path(&m, name));
-        if (i == 99)
-            CHECK(false, "it is never closed");
-    }
+    return mock_start_handles(&m, PLACES);
 }
 
 static size_t open_fds(void)
@@ -138,7 +92,7 @@ static void a_big_tree_takes_few_descriptors(void)
     for (int i = 0; i < N; i++) {
         snprintf(name, sizeof(name), "f%d", i);
         mock_host_file(&m, name, "");
-        id[i] = lookup(name);
+        id[i] = mock_find(&m, name);
     }
     CHECK_EQ(mock_count(&m).nodes, N + 1, "");
     CHECK_EQ(mock_count(&m).open, 0, "a look-up opens nothing");
@@ -152,7 +106,7 @@ static void a_big_tree_takes_few_descriptors(void)
     CHECK_EQ(open_fds(), before + PLACES, "");
     for (int i = 0; i < N; i++) {
         snprintf(name, sizeof(name), "f%d", i);
-        CHECK_EQ(lookup(name), id[i], "closed or not, it is known");
+        CHECK_EQ(mock_find(&m, name), id[i], "closed or not, it is known");
         mock_forget(&m, id[i], 1);
     }
     CHECK_EQ(mock_count(&m).nodes, N + 1, "one look-up each is left");
@@ -173,11 +127,11 @@ static void pinned_nodes_stay_open(void)
     if (!start())
         return;
     mock_host_file(&m, "more", "");
-    more = lookup("more");
+    more = mock_find(&m, "more");
     for (int i = 0; i < PLACES; i++) {
         snprintf(name, sizeof(name), "f%d", i);
         mock_host_file(&m, name, "");
-        CHECK_EQ(pt_node_pin(m.fs, lookup(name), &pin[i]), 0, name);
+        CHECK_EQ(pt_node_pin(m.fs, mock_find(&m, name), &pin[i]), 0, name);
         fd[i] = pin[i]->fd;
     }
     CHECK_EQ(pt_node_pin(m.fs, more, &n), -ENFILE, "all are in use");
@@ -225,14 +179,14 @@ static void each_kind_of_file_works_when_closed(void)
             CHECK_EQ(symlink("target", path), 0, name);
         else
             CHECK_EQ(mknod(path, kind[i].mode, 0x103), 0, name);
-        id = lookup(name);
-        CHECK(is_open(id) == (i == 2 || i == 3 || i == 5),
+        id = mock_find(&m, name);
+        CHECK(mock_node_is_open(&m, id) == (i == 2 || i == 3 || i == 5),
               "special files are held");
         CHECK_EQ(mock_getattr(&m, id, &a), 0, name);
         CHECK_EQ(a.mode & S_IFMT, kind[i].mode & S_IFMT, name);
         if (!S_ISFIFO(kind[i].mode) && !S_ISSOCK(kind[i].mode) &&
             !S_ISCHR(kind[i].mode))
-            close_node(id);
+            mock_close_node(&m, id);
         CHECK_EQ(mock_setattr(&m, id, &set, &a), 0, name);
         CHECK_EQ(a.uid, 4711, name);
         if (!S_ISLNK(kind[i].mode))
@@ -244,7 +198,7 @@ static void each_kind_of_file_works_when_closed(void)
         CHECK_EQ(mock_named(&m, FUSE_LINK, ROOT, &in, sizeof(in), linked, NULL),
                  0, name);
         CHECK_EQ(mock_host_stat(&m, linked).st_ino, a.ino, name);
-        CHECK_EQ(lookup(linked), id, "one node, whatever its names");
+        CHECK_EQ(mock_find(&m, linked), id, "one node, whatever its names");
     }
     mock_stop(&m);
 }
@@ -260,24 +214,24 @@ static void closed_nodes_are_opened_read_and_listed(void)
     CHECK_EQ(mkdir(mock_path(&m, "d"), 0755), 0, "");
     mock_host_file(&m, "d/x", "y");
     CHECK_EQ(symlink("where", mock_path(&m, "l")), 0, "");
-    f = lookup("f");
-    d = lookup("d");
-    l = lookup("l");
+    f = mock_find(&m, "f");
+    d = mock_find(&m, "d");
+    l = mock_find(&m, "l");
     CHECK_EQ(mock_lookup(&m, d, "x", &in_d), 0, "");
-    close_node(d);
+    mock_close_node(&m, d);
     CHECK_EQ(rename(mock_path(&m, "d"), mock_path(&m, "e")), 0, "by the host");
     CHECK_EQ(mock_lookup(&m, d, "x", NULL), 0, "the directory, not its name");
-    close_node(f);
+    mock_close_node(&m, f);
     CHECK_EQ(mock_open(&m, FUSE_OPEN, f, O_RDWR, &o), 0, "");
-    close_node(f);
+    mock_close_node(&m, f);
     CHECK_EQ(mock_read(&m, FUSE_READ, f, o.fh, 0, 10), 0, "");
     CHECK_MEM(m.r->reply, "text", 4, "");
-    close_node(d);
+    mock_close_node(&m, d);
     CHECK_EQ(mock_open(&m, FUSE_OPENDIR, d, O_RDONLY, &o), 0, "");
-    close_node(d);
+    mock_close_node(&m, d);
     CHECK_EQ(mock_read(&m, FUSE_READDIRPLUS, d, o.fh, 0, 4096), 0, "");
     CHECK(m.r->reply_len > 0, "");
-    close_node(l);
+    mock_close_node(&m, l);
     CHECK_EQ(mock_send(m.se, m.r, FUSE_READLINK, l, "", 0), 0, "");
     CHECK_EQ(m.r->reply_len, 5, "where");
     mock_stop(&m);
@@ -296,11 +250,13 @@ static void a_file_outlives_its_last_name(void)
     mock_host_file(&m, "b", "bbb");
     mock_host_file(&m, "c", "cccc");
     CHECK_EQ(mkdir(mock_path(&m, "d"), 0755), 0, "");
-    a = lookup("a");
-    b = lookup("b");
-    c = lookup("c");
-    d = lookup("d");
-    CHECK(!is_open(a) && !is_open(c) && !is_open(d), "all closed");
+    a = mock_find(&m, "a");
+    b = mock_find(&m, "b");
+    c = mock_find(&m, "c");
+    d = mock_find(&m, "d");
+    CHECK(!mock_node_is_open(&m, a) && !mock_node_is_open(&m, c) &&
+              !mock_node_is_open(&m, d),
+          "all closed");
     CHECK_EQ(mock_named(&m, FUSE_UNLINK, ROOT, NULL, 0, "a", NULL), 0, "");
     CHECK_EQ(mock_named(&m, FUSE_RMDIR, ROOT, NULL, 0, "d", NULL), 0, "");
     CHECK_EQ(mock_named(&m, FUSE_RENAME, ROOT, &mv, sizeof(mv), "b", "c"), 0,
@@ -309,7 +265,7 @@ static void a_file_outlives_its_last_name(void)
         uint64_t more;
 
         mock_host_file(&m, "more", "");
-        more = lookup("more");
+        more = mock_find(&m, "more");
         CHECK_EQ(mock_getattr(&m, more, NULL), 0, "places are wanted");
         mock_forget(&m, more, 1);
     }
@@ -321,7 +277,7 @@ static void a_file_outlives_its_last_name(void)
     CHECK_EQ(at.size, 4, "");
     CHECK_EQ(mock_open(&m, FUSE_OPEN, a, O_RDONLY, &o), 0, "even opened");
     CHECK_EQ(mock_release(&m, FUSE_RELEASE, a, o.fh), 0, "");
-    CHECK_EQ(lookup("c"), b, "and the name means another");
+    CHECK_EQ(mock_find(&m, "c"), b, "and the name means another");
     mock_forget(&m, a, 1);
     mock_forget(&m, b, 2);
     mock_forget(&m, c, 1);
@@ -341,15 +297,15 @@ static void a_deleted_open_file_can_be_asked_about(void)
     if (!start())
         return;
     mock_host_file(&m, "f", "text");
-    f = lookup("f");
+    f = mock_find(&m, "f");
     CHECK_EQ(mock_open(&m, FUSE_OPEN, f, O_RDWR, &o), 0, "");
-    close_node(f);
+    mock_close_node(&m, f);
     CHECK_EQ(unlink(mock_path(&m, "f")), 0, "by the host");
     CHECK_EQ(mock_getattr(&m, f, &at), 0, "");
     CHECK_EQ(at.size, 4, "");
     CHECK_EQ(mock_read(&m, FUSE_READ, f, o.fh, 0, 10), 0, "");
     CHECK_EQ(m.r->reply_len, 4, "");
-    close_node(f);
+    mock_close_node(&m, f);
     CHECK_EQ(mock_release(&m, FUSE_RELEASE, f, o.fh), 0, "");
     CHECK_EQ(mock_getattr(&m, f, &at), -ESTALE, "now it is gone");
     mock_forget(&m, f, 1);
@@ -368,8 +324,8 @@ static void a_number_used_again_is_another_file(void)
     if (!start())
         return;
     mock_host_file(&m, "f", "old");
-    old = lookup("f");
-    CHECK(!is_open(old), "");
+    old = mock_find(&m, "f");
+    CHECK(!mock_node_is_open(&m, old), "");
     ino = mock_host_stat(&m, "f").st_ino;
     for (i = 0; i < 200; i++) {
         CHECK_EQ(unlink(mock_path(&m, "f")), 0, "");
@@ -379,18 +335,18 @@ static void a_number_used_again_is_another_file(void)
     }
     if (i == 200)
         tap_diag("this file system does not use numbers again");
-    new = lookup("f");
+    new = mock_find(&m, "f");
     /* Born within one tick of the clock they can not be told apart at once;
      * the first use of the old one settles it. */
     CHECK_EQ(mock_getattr(&m, old, &at), -ESTALE, "the old one is gone");
     if (new == old) {
-        new = lookup("f");
+        new = mock_find(&m, "f");
         mock_forget(&m, old, 1);
     }
     CHECK(new != old, "another file, another node");
     CHECK_EQ(mock_getattr(&m, new, &at), 0, "");
     CHECK_EQ(at.size, 5, "");
-    CHECK_EQ(lookup("f"), new, "found from now on");
+    CHECK_EQ(mock_find(&m, "f"), new, "found from now on");
     mock_forget(&m, old, 1);
     mock_forget(&m, new, 2);
     CHECK_EQ(mock_count(&m).nodes, 1, "");
@@ -421,17 +377,17 @@ static void a_handle_of_another_file_is_found_out(void)
     CHECK_EQ(pt_node_find(t, &key), id, "nobody knows yet");
     CHECK_EQ(pt_node_pin(m.fs, id, &n), -ESTALE, "it is neither of them");
     CHECK_EQ(pt_node_find(t, &key), 0, "and not found any more");
-    CHECK(lookup("a") != id, "");
+    CHECK(mock_find(&m, "a") != id, "");
     mock_forget(&m, id, 2);
     /* The number of one that is closed, born at another time. */
-    id = lookup("b");
+    id = mock_find(&m, "b");
     CHECK_EQ(pt_statx(m.root_fd, "b", &sx, &other), 0, "");
     CHECK_EQ(pt_node_find(t, &other), id, "");
     other.birth ^= 2;
     CHECK_EQ(pt_node_find(t, &other), 0, "may be another");
     CHECK_EQ(mock_getattr(&m, id, NULL), 0, "");
     CHECK_EQ(pt_node_find(t, &other), id, "not while it is open");
-    close_node(id);
+    mock_close_node(&m, id);
     CHECK(pt_mount_get(&t->mounts, mnt_id), "");
     fh.b[0] ^= 1;
     CHECK_EQ(pt_node_insert(t, &other, S_IFREG, -1, &fh, &id2), 1,
@@ -451,11 +407,11 @@ static void the_guest_gets_enfile_before_we_starve(void)
     if (!start())
         return;
     mock_host_file(&m, "f", "x");
-    f = lookup("f");
+    f = mock_find(&m, "f");
     for (int i = 0; i < PLACES; i++) {
         snprintf(name, sizeof(name), "n%d", i);
         mock_host_file(&m, name, "");
-        ids[i] = lookup(name);
+        ids[i] = mock_find(&m, name);
         CHECK_EQ(mock_getattr(&m, ids[i], NULL), 0, "");
     }
     CHECK_EQ(mock_count(&m).open, PLACES, "");
@@ -491,12 +447,12 @@ static void a_mount_is_let_go_with_its_last_node(void)
     CHECK_EQ(mkdir(mock_path(&m, "d"), 0755), 0, "");
     CHECK_EQ(mount("none", mock_path(&m, "d"), "tmpfs", 0, NULL), 0, "");
     mock_host_file(&m, "d/x", "y");
-    d = lookup("d");
+    d = mock_find(&m, "d");
     CHECK_EQ(mock_lookup(&m, d, "x", &x), 0, "");
-    close_node(d);
-    close_node(x);
+    mock_close_node(&m, d);
+    mock_close_node(&m, x);
     CHECK_EQ(mock_getattr(&m, x, NULL), 0, "opened by the mount's handle");
-    close_node(x);
+    mock_close_node(&m, x);
     CHECK_EQ(umount(mock_path(&m, "d")), -1, "in use");
     mock_forget(&m, d, 1);
     CHECK_EQ(umount(mock_path(&m, "d")), -1, "by the other one, too");

@@ -15,7 +15,7 @@
 #include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "tests/lib/tap.h"
-#include "tests/unit/mock_request.h"
+#include "tests/unit/mock_nodes.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/util.h"
 
@@ -31,17 +31,9 @@ static _Atomic uint64_t wrong, opened, opened_io, full, forgotten;
 
 static bool start(void)
 {
-    struct pt_opts o = mock_opts();
     char name[16];
 
-    log_set_level(LOG_LEVEL_OFF);
-    if (geteuid() != 0) {
-        tap_skip("opening by handle takes root");
-        return false;
-    }
-    o.file_handles = PT_HANDLES_MANDATORY;
-    o.node_fds = PLACES;
-    if (!CHECK(mock_start(&m, &o), "a share with file handles"))
+    if (!mock_start_handles(&m, PLACES))
         return false;
     for (int i = 0; i < FILES; i++) {
         snprintf(name, sizeof(name), "f%d", i);

@@ -11,7 +11,7 @@
 #include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "tests/lib/tap.h"
-#include "tests/unit/mock_request.h"
+#include "tests/unit/mock_nodes.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/util.h"
 
@@ -38,55 +38,9 @@ int open_by_handle_at(int mount_fd, struct file_handle *fh, int flags)
     return fd;
 }
 
-/* Return: false when the test is over: skipped or failed. */
 static bool start(void)
 {
-    struct pt_opts o = mock_opts();
-
-    log_set_level(LOG_LEVEL_OFF);
-    if (geteuid() != 0) {
-        tap_skip("opening by handle takes root");
-        return false;
-    }
-    o.file_handles = PT_HANDLES_MANDATORY;
-    o.node_fds = PLACES;
-    return CHECK(mock_start(&m, &o), "a share with file handles");
-}
-
-static uint64_t lookup(const char *name)
-{
-    uint64_t id = 0;
-
-    CHECK_EQ(mock_lookup(&m, ROOT, name, &id), 0, name);
-    return id;
-}
-
-static bool is_open(uint64_t id)
-{
-    struct pt_node *n = pt_node_get(&m.fs->nodes, id);
-    bool open = n && n->fd >= 0;
-
-    if (n)
-        pt_node_put(&m.fs->nodes, n);
-    return open;
-}
-
-/* Open other nodes until this one is closed. */
-static void close_node(uint64_t id)
-{
-    char name[16];
-    uint64_t other;
-
-    for (int i = 0; is_open(id) && i < 100; i++) {
-        snprintf(name, sizeof(name), "other%d", i);
-        mock_host_file(&m, name, "");
-        other = lookup(name);
-        CHECK_EQ(mock_getattr(&m, other, NULL), 0, name);
-        mock_forget(&m, other, 1);
-        unlink(mock_path(&m, name));
-        if (i == 99)
-            CHECK(false, "it is never closed");
-    }
+    return mock_start_handles(&m, PLACES);
 }
 
 static int open_and_read(uint64_t id, const char *want)
@@ -109,18 +63,18 @@ static void a_file_is_opened_without_the_nodes_descriptor(void)
     if (!start())
         return;
     mock_host_file(&m, "f", "text");
-    id = lookup("f");
+    id = mock_find(&m, "f");
     CHECK_EQ(open_and_read(id, "text"), 0, "its handle is proven by that");
-    CHECK(is_open(id), "by means of a descriptor");
+    CHECK(mock_node_is_open(&m, id), "by means of a descriptor");
     CHECK_EQ(open_and_read(id, "text"), 0, "open");
-    close_node(id);
+    mock_close_node(&m, id);
     CHECK_EQ(open_and_read(id, "text"), 0, "closed");
-    CHECK(!is_open(id), "and it stays so");
+    CHECK(!mock_node_is_open(&m, id), "and it stays so");
     nameless_is_stale = true;
     CHECK_EQ(mock_getattr(&m, id, NULL), 0, "held by its descriptor");
     CHECK_EQ(unlink(mock_path(&m, "f")), 0, "");
     CHECK_EQ(open_and_read(id, "text"), 0, "deleted and held");
-    close_node(id);
+    mock_close_node(&m, id);
     CHECK_EQ(open_and_read(id, "text"), -ESTALE, "deleted");
     nameless_is_stale = false;
     mock_stop(&m);
@@ -164,13 +118,13 @@ static void a_file_just_made_needs_no_descriptor(void)
     if (!start())
         return;
     CHECK_EQ(mock_create(&m, ROOT, "f", O_RDWR, 0644, &id, &fh), 0, "");
-    CHECK(!is_open(id), "beside the file's own");
+    CHECK(!mock_node_is_open(&m, id), "beside the file's own");
     CHECK_EQ(mock_write(&m, id, fh, 0, "text", 4), 0, "");
-    CHECK_EQ(lookup("f"), id, "found by its name");
+    CHECK_EQ(mock_find(&m, "f"), id, "found by its name");
     CHECK_EQ(open_and_read(id, "text"), 0, "");
-    CHECK(!is_open(id), "its handle was proven from the start");
+    CHECK(!mock_node_is_open(&m, id), "its handle was proven from the start");
     CHECK_EQ(mock_getattr(&m, id, NULL), 0, "");
-    CHECK(is_open(id), "for that it is");
+    CHECK(mock_node_is_open(&m, id), "for that it is");
     CHECK_EQ(mock_release(&m, FUSE_RELEASE, id, fh), 0, "");
     mock_stop(&m);
 }
@@ -189,9 +143,9 @@ static void an_open_file_can_be_asked_about_whatever_becomes_of_it(void)
     CHECK_EQ(mock_write(&m, id, in.fh, 0, "text", 4), 0, "");
     CHECK_EQ(mock_send(m.se, m.r, FUSE_GETATTR, id, &in, sizeof(in)), 0, "");
     mock_host_file(&m, "g", "other");
-    id2 = lookup("g");
+    id2 = mock_find(&m, "g");
     CHECK_EQ(mock_open(&m, FUSE_OPEN, id2, O_RDONLY, &other), 0, "");
-    close_node(id);
+    mock_close_node(&m, id);
     CHECK_EQ(unlink(mock_path(&m, "f")), 0, "");
     nameless_is_stale = true;
     CHECK_EQ(mock_send(m.se, m.r, FUSE_GETATTR, id, &in, sizeof(in)), 0, "");
