@@ -13,6 +13,7 @@
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/probes.h"
+#include "virtiofsd/base/sys.h"
 
 void queue_call(struct queue *q)
 {
@@ -21,7 +22,8 @@ void queue_call(struct queue *q)
     if (q->fd[RING_FD_CALL] < 0)
         return; /* the driver polls */
     /* EAGAIN: the counter is full, so the front-end is told already. */
-    if (write(q->fd[RING_FD_CALL], &one, sizeof(one)) < 0 && errno != EAGAIN)
+    if (sys_write(q->fd[RING_FD_CALL], &one, sizeof(one)) < 0 &&
+        errno != EAGAIN)
         log_limited(LOG_LEVEL_WARN, "fuse: ring %u: call fd: %s", q->idx,
                     strerror(errno));
     queue_count(&q->run->calls);
@@ -75,7 +77,7 @@ void queue_wake(struct queue *q)
     uint64_t one = 1;
 
     /* EAGAIN means the counter is full: it is awake. */
-    if (write(q->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+    if (sys_write(q->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
         log_err("fuse: ring %u: wake fd: %s", q->idx, strerror(errno));
 }
 

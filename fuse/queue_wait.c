@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fuse/queue.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/sys.h"
 
 /* A ring without a kick fd is looked at this often. */
 #define POLL_NS 1000000
@@ -142,7 +141,7 @@ static void drain_kick(struct queue *q, int kick)
 
     if (!queue_refresh(q) || !q->live || q->fd[RING_FD_KICK] != kick)
         return;
-    got = read(kick, &count, sizeof(count));
+    got = sys_read(kick, &count, sizeof(count));
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got <= 0) {
@@ -178,11 +177,11 @@ void queue_sleep(struct queue *q, bool readable)
     };
     uint64_t count;
 
-    if (ppoll(p, 2, ts.tv_nsec > 0 ? &ts : NULL, NULL) <= 0)
+    if (sys_ppoll(p, 2, ts.tv_nsec > 0 ? &ts : NULL) <= 0)
         return;
     /* The wake counter is cleared before the slot is looked at, so that a
      * publish after the look wakes us again. */
-    if (p[0].revents && read(q->wake_fd, &count, sizeof(count)) < 0 &&
+    if (p[0].revents && sys_read(q->wake_fd, &count, sizeof(count)) < 0 &&
         errno != EAGAIN && errno != EINTR)
         log_limited(LOG_LEVEL_ERROR, "fuse: ring %u: wake fd: %s", q->idx,
                     strerror(errno));

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIOFSD_BASE_SYS_H
+#define VIRTIOFSD_BASE_SYS_H
+
+/*
+ * System calls made for every request or two.  The C library's functions of
+ * these names are cancellation points, which is some seventy instructions and
+ * two locked ones a call in a process of several threads.  Nobody is cancelled
+ * here.
+ *
+ * Return: as the functions of the C library, errno too.
+ */
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+static inline ssize_t sys_read(int fd, void *buf, size_t len)
+{
+    return syscall(SYS_read, fd, buf, len);
+}
+
+static inline ssize_t sys_write(int fd, const void *buf, size_t len)
+{
+    return syscall(SYS_write, fd, buf, len);
+}
+
+/* Without a signal mask.  What is left of @timeout may be written to it. */
+static inline int sys_ppoll(struct pollfd *p, nfds_t n,
+                            struct timespec *timeout)
+{
+#if __SIZEOF_LONG__ == 8
+    return (int)syscall(SYS_ppoll, p, n, timeout, NULL, 0L);
+#else
+    /* Which call takes the C library's timespec is for the library to know. */
+    return ppoll(p, n, timeout, NULL);
+#endif
+}
+
+#endif
