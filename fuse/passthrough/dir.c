@@ -41,23 +41,6 @@ int pt_raw_releasedir(struct pt_fs *fs, struct request *r)
     return ret;
 }
 
-void pt_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
-                    struct fuse_file_info *fi)
-{
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_handle *h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_DIR);
-    int err;
-
-    (void)ino;
-    if (!h) {
-        fuse_reply_err(req, EBADF);
-        return;
-    }
-    err = (datasync ? fdatasync(h->fd) : fsync(h->fd)) < 0 ? errno : 0;
-    pt_handle_put(&fs->handles, h);
-    fuse_reply_err(req, err);
-}
-
 /* One READDIR or READDIRPLUS on its way. */
 struct listing {
     struct pt_fs *fs;

@@ -134,19 +134,31 @@ int pt_raw_flush(struct pt_fs *fs, struct request *r)
     return ret;
 }
 
-void pt_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
-                 struct fuse_file_info *fi)
+static int sync_handle(struct pt_fs *fs, struct request *r,
+                       enum pt_handle_kind kind)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_handle *h = get_file(req, fi);
-    int err;
+    const struct fuse_fsync_in *in = request_args(r, NULL);
+    struct pt_handle *h = pt_handle_get(&fs->handles, in->fh, kind);
+    bool data_only = in->fsync_flags & FUSE_FSYNC_FDATASYNC;
+    int ret;
 
-    (void)ino;
     if (!h)
-        return;
-    err = (datasync ? fdatasync(h->fd) : fsync(h->fd)) < 0 ? errno : 0;
+        return -EBADF;
+    ret = (data_only ? fdatasync(h->fd) : fsync(h->fd)) < 0 ? -errno : 0;
     pt_handle_put(&fs->handles, h);
-    fuse_reply_err(req, err);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
+}
+
+int pt_raw_fsync(struct pt_fs *fs, struct request *r)
+{
+    return sync_handle(fs, r, PT_HANDLE_FILE);
+}
+
+int pt_raw_fsyncdir(struct pt_fs *fs, struct request *r)
+{
+    return sync_handle(fs, r, PT_HANDLE_DIR);
 }
 
 /*

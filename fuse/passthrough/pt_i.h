@@ -278,9 +278,8 @@ void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 int pt_host_flags(const struct pt_fs *fs, int flags);
 
 /* io.c */
-pt_raw_fn pt_raw_read, pt_raw_write, pt_raw_flush;
-void pt_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
-                 struct fuse_file_info *fi);
+pt_raw_fn pt_raw_read, pt_raw_write, pt_raw_flush, pt_raw_fsync,
+    pt_raw_fsyncdir;
 void pt_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
                  struct fuse_file_info *fi);
 void pt_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
@@ -318,8 +317,6 @@ pt_raw_fn pt_raw_syncfs, pt_raw_statx, pt_raw_copy_file_range_64;
 
 /* dir.c */
 pt_raw_fn pt_raw_opendir, pt_raw_releasedir, pt_raw_readdir, pt_raw_readdirplus;
-void pt_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
-                    struct fuse_file_info *fi);
 
 /* lock.c */
 void pt_op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,

@@ -221,6 +221,7 @@ static void open_files(struct vm *vm, struct guest_queue *q)
     uint64_t fh = open_as(q, FUSE_OPEN, node, O_RDWR, 0);
     struct fuse_release_in release = { .fh = fh };
     struct fuse_flush_in flush = { .fh = fh };
+    struct fuse_fsync_in sync = { .fh = fh };
     struct fuse_read_in rd = { .fh = fh, .offset = 2, .size = 100 };
     struct fuse_write_in wr = { .fh = fh, .offset = 8, .size = 4 };
     const struct fuse_write_out wrote = { .size = 4 };
@@ -237,6 +238,9 @@ static void open_files(struct vm *vm, struct guest_queue *q)
     rd.offset = 12;
     has_no_payload(q, FUSE_READ, node, &rd, sizeof(rd));
     has_no_payload(q, FUSE_FLUSH, node, &flush, sizeof(flush));
+    has_no_payload(q, FUSE_FSYNC, node, &sync, sizeof(sync));
+    sync.fsync_flags = FUSE_FSYNC_FDATASYNC;
+    has_no_payload(q, FUSE_FSYNC, node, &sync, sizeof(sync));
     has_no_payload(q, FUSE_RELEASE, node, &release, sizeof(release));
     release.fh = open_as(q, FUSE_OPEN, node, O_RDONLY, FOPEN_NOFLUSH);
     has_no_payload(q, FUSE_RELEASE, node, &release, sizeof(release));
@@ -288,6 +292,7 @@ static void listings(struct vm *vm, struct guest_queue *q, bool plus)
     uint64_t fh = open_as(q, FUSE_OPENDIR, node, O_RDONLY, 0);
     struct fuse_read_in in = { .fh = fh, .size = 4096 };
     struct fuse_release_in release = { .fh = fh };
+    struct fuse_fsync_in sync = { .fh = fh };
     uint32_t op = plus ? FUSE_READDIRPLUS : FUSE_READDIR;
     const struct fuse_dirent *d;
     size_t at = 0;
@@ -304,6 +309,7 @@ static void listings(struct vm *vm, struct guest_queue *q, bool plus)
     CHECK_EQ(at, m.out_len, "whole entries");
     CHECK_EQ(n, 3, "dots and a file");
     has_no_payload(q, op, node, &in, sizeof(in));
+    has_no_payload(q, FUSE_FSYNCDIR, node, &sync, sizeof(sync));
     has_no_payload(q, FUSE_RELEASEDIR, node, &release, sizeof(release));
 }
 
@@ -386,9 +392,11 @@ static const struct {
     { "READ", FUSE_READ, -EBADF, 0, false },
     { "WRITE", FUSE_WRITE, -EBADF, sizeof(struct fuse_write_out), false },
     { "FLUSH", FUSE_FLUSH, -EBADF, 0, false },
+    { "FSYNC", FUSE_FSYNC, -EBADF, 0, false },
     { "RELEASE", FUSE_RELEASE, -EBADF, 0, false },
     { "READDIR", FUSE_READDIR, -EBADF, 0, false },
     { "READDIRPLUS", FUSE_READDIRPLUS, -EBADF, 0, false },
+    { "FSYNCDIR", FUSE_FSYNCDIR, -EBADF, 0, false },
     { "RELEASEDIR", FUSE_RELEASEDIR, -EBADF, 0, false },
 };
 
