@@ -149,12 +149,8 @@ int extension_take(struct request *r, uint64_t agreed)
         kill = ((const struct fuse_setattr_in *)args(r))->valid &
                KILL_SUIDGID_FATTR;
         break;
-    case PROTO_TMPFILE:
-        /* To libfuse it is a CREATE, which has the same shape; the operation
-         * looks at the guest's header. */
-        ((struct fuse_in_header *)r->arg)->opcode = FUSE_CREATE;
-        __attribute__((fallthrough));
     case FUSE_CREATE:
+    case PROTO_TMPFILE:
         kill = ((const struct fuse_create_in *)args(r))->open_flags &
                FUSE_OPEN_KILL_SUIDGID;
         ret = take_create(r, agreed, sizeof(struct fuse_create_in), 1);

@@ -9,9 +9,9 @@
  * payload never passes through it.  An operation asks for the current request
  * and moves payload between a file and guest memory with these functions.
  * Everything here works on the calling thread's current request: the one
- * whose operation libfuse is running.  request_later_done() is the exception.
+ * whose operation is running.  request_later_done() is the exception.
  *
- * Context: request process, inside a pt_op; lock-free.
+ * Context: request process, inside an operation; lock-free.
  */
 
 #include <stdbool.h>

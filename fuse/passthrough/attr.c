@@ -101,18 +101,17 @@ static int new_owner(const struct idmap *map, uint32_t guest, uint32_t *id)
  * group where the group may not execute: CAP_FSETID decides about this one.
  * With HANDLE_KILLPRIV_V2 the request says "kill" whoever asks.
  */
-static int set_owner(const struct pt_fs *fs, const struct pt_node *n,
-                     const struct stat *attr, int to_set)
+static int set_owner(const struct pt_fs *fs, const struct request *r,
+                     const struct pt_node *n, const struct fuse_setattr_in *in)
 {
-    const struct request *r = request_current();
     uid_t uid = (uid_t)-1;
     gid_t gid = (gid_t)-1;
     int ret = 0;
 
-    if (to_set & FUSE_SET_ATTR_UID)
-        ret = new_owner(&fs->opts.uid_map, attr->st_uid, &uid);
-    if (ret == 0 && (to_set & FUSE_SET_ATTR_GID))
-        ret = new_owner(&fs->opts.gid_map, attr->st_gid, &gid);
+    if (in->valid & FATTR_UID)
+        ret = new_owner(&fs->opts.uid_map, in->uid, &uid);
+    if (ret == 0 && (in->valid & FATTR_GID))
+        ret = new_owner(&fs->opts.gid_map, in->gid, &gid);
     if (ret == 0)
         ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid ||
                               request_header(r)->uid == 0);
@@ -127,8 +126,8 @@ static int set_owner(const struct pt_fs *fs, const struct pt_node *n,
     return errno == EINVAL ? -EPERM : -errno;
 }
 
-static int set_size(struct pt_fs *fs, const struct pt_node *n, off_t size,
-                    const struct fuse_file_info *fi)
+static int set_size(struct pt_fs *fs, const struct request *r,
+                    const struct pt_node *n, const struct fuse_setattr_in *in)
 {
     struct pt_handle *h = NULL;
     auto_fd own = -1;
@@ -136,13 +135,13 @@ static int set_size(struct pt_fs *fs, const struct pt_node *n, off_t size,
 
     if (!S_ISREG(n->type))
         return S_ISDIR(n->type) ? -EISDIR : -EINVAL;
-    ret = pt_keep_set_ids(!request_ext(request_current())->kill_suidgid);
+    ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid);
     if (ret == 0)
         ret = pt_drop_caps(fs, n->fd);
     if (ret < 0)
         return ret;
-    if (fi) {
-        h = pt_handle_get(&fs->handles, fi->fh, PT_HANDLE_FILE);
+    if (in->valid & FATTR_FH) {
+        h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_FILE);
         if (!h)
             return -EBADF;
         fd = h->fd;
@@ -152,31 +151,31 @@ static int set_size(struct pt_fs *fs, const struct pt_node *n, off_t size,
             return own;
         fd = own;
     }
-    ret = ftruncate(fd, size) < 0 ? -errno : 0;
+    ret = ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
     if (h)
         pt_handle_put(&fs->handles, h);
     return ret;
 }
 
-static struct timespec new_time(const struct timespec *t, bool set, bool now)
+static struct timespec new_time(uint64_t s, uint32_t ns, bool set, bool now)
 {
     if (now)
         return (struct timespec){ .tv_nsec = UTIME_NOW };
     if (!set)
         return (struct timespec){ .tv_nsec = UTIME_OMIT };
-    return *t;
+    return (struct timespec){ .tv_sec = (time_t)s, .tv_nsec = ns };
 }
 
 /* The guest could hide UTIME_NOW or UTIME_OMIT in the nanoseconds; the
  * kernel takes these or a time, nothing else, so nothing is gained by it. */
 static int set_times(const struct pt_fs *fs, const struct pt_node *n,
-                     const struct stat *attr, int to_set)
+                     const struct fuse_setattr_in *in)
 {
     struct timespec ts[2] = {
-        new_time(&attr->st_atim, to_set & FUSE_SET_ATTR_ATIME,
-                 to_set & FUSE_SET_ATTR_ATIME_NOW),
-        new_time(&attr->st_mtim, to_set & FUSE_SET_ATTR_MTIME,
-                 to_set & FUSE_SET_ATTR_MTIME_NOW),
+        new_time(in->atime, in->atimensec, in->valid & FATTR_ATIME,
+                 in->valid & FATTR_ATIME_NOW),
+        new_time(in->mtime, in->mtimensec, in->valid & FATTR_MTIME,
+                 in->valid & FATTR_MTIME_NOW),
     };
 
     if (utimensat(fs->proc_fd, pt_proc_name(n->fd).s, ts, 0) < 0)
@@ -196,111 +195,118 @@ static int set_mode(const struct pt_fs *fs, const struct pt_node *n,
     return ret;
 }
 
+#define FATTR_TIMES                                                            \
+    (FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW)
+
 /* The mode behind owner and size: changing these clears the set-id bits, and
  * the mode which the guest asked for is the one it shall end with. */
-static int apply(struct pt_fs *fs, const struct pt_node *n,
-                 const struct stat *attr, int to_set,
-                 const struct fuse_file_info *fi)
+static int apply(struct pt_fs *fs, const struct request *r,
+                 const struct pt_node *n, const struct fuse_setattr_in *in)
 {
     int ret = 0;
 
-    if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
-        ret = set_owner(fs, n, attr, to_set);
-    if (ret == 0 && (to_set & FUSE_SET_ATTR_SIZE))
-        ret = set_size(fs, n, attr->st_size, fi);
-    if (ret == 0 && (to_set & FUSE_SET_ATTR_MODE))
-        ret = set_mode(fs, n, attr->st_mode);
-    if (ret == 0 && (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW |
-                               FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
-        ret = set_times(fs, n, attr, to_set);
+    if (in->valid & (FATTR_UID | FATTR_GID))
+        ret = set_owner(fs, r, n, in);
+    if (ret == 0 && (in->valid & FATTR_SIZE))
+        ret = set_size(fs, r, n, in);
+    if (ret == 0 && (in->valid & FATTR_MODE))
+        ret = set_mode(fs, n, in->mode);
+    if (ret == 0 && (in->valid & FATTR_TIMES))
+        ret = set_times(fs, n, in);
     return ret;
 }
 
-void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
-                   int to_set, struct fuse_file_info *fi)
+int pt_raw_setattr(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const struct fuse_setattr_in *in = request_args(r, NULL);
     struct fuse_attr_out out;
     struct pt_node *n;
     struct stat st;
-    int ret;
+    int ret = fs->opts.readonly
+                  ? -EROFS
+                  : pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    if (pt_refuse_change(req))
-        return;
-    n = pt_pin(req, ino);
-    if (!n)
-        return;
-    ret = apply(fs, n, attr, to_set, fi);
+    if (ret < 0)
+        return ret;
+    ret = apply(fs, r, n, in);
     if (ret == 0)
         ret = pt_fstat(n->fd, &st);
     pt_node_put(&fs->nodes, n);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
-        return;
-    }
+    if (ret < 0)
+        return ret;
     fill_attr_out(fs, &st, &out);
-    pt_reply(req, &out, sizeof(out));
+    request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
-void pt_op_statfs(fuse_req_t req, fuse_ino_t ino)
+int pt_raw_statfs(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_pin(req, ino);
+    struct fuse_statfs_out out;
     struct statvfs sv;
-    int ret;
+    struct pt_node *n;
+    int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    if (!n)
-        return;
-    ret = fstatvfs(n->fd, &sv) < 0 ? errno : 0;
+    if (ret < 0)
+        return ret;
+    ret = fstatvfs(n->fd, &sv) < 0 ? -errno : 0;
     pt_node_put(&fs->nodes, n);
-    if (ret)
-        fuse_reply_err(req, ret);
-    else
-        fuse_reply_statfs(req, &sv);
+    if (ret < 0)
+        return ret;
+    out.st = (struct fuse_kstatfs){
+        .blocks = sv.f_blocks,
+        .bfree = sv.f_bfree,
+        .bavail = sv.f_bavail,
+        .files = sv.f_files,
+        .ffree = sv.f_ffree,
+        .bsize = (uint32_t)sv.f_bsize,
+        .namelen = (uint32_t)sv.f_namemax,
+        .frsize = (uint32_t)sv.f_frsize,
+    };
+    request_reply(r, &out, sizeof(out));
+    return 0;
 }
 
 /* By the mode bits alone: we know neither the caller's other groups nor its
  * capabilities.  Linux does this check itself (default_permissions) and asks
  * nothing. */
-static int check_access(const struct fuse_attr *a, const struct fuse_ctx *ctx,
-                        int mask)
+static int check_access(const struct fuse_attr *a,
+                        const struct fuse_in_header *h, uint32_t mask)
 {
     mode_t bits;
 
-    if (ctx->uid == 0) {
+    if (h->uid == 0) {
         if ((mask & X_OK) && !S_ISDIR(a->mode) && !(a->mode & 0111))
-            return EACCES;
+            return -EACCES;
         return 0;
     }
-    if (a->uid == ctx->uid)
+    if (a->uid == h->uid)
         bits = a->mode >> 6;
-    else if (a->gid == ctx->gid)
+    else if (a->gid == h->gid)
         bits = a->mode >> 3;
     else
         bits = a->mode;
-    return (mode_t)mask & ~bits & 7 ? EACCES : 0;
+    return mask & ~bits & 7 ? -EACCES : 0;
 }
 
-void pt_op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+int pt_raw_access(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_pin(req, ino);
+    const struct fuse_access_in *in = request_args(r, NULL);
     struct fuse_attr attr;
+    struct pt_node *n;
     struct stat st;
-    int ret;
+    int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    if (!n)
-        return;
+    if (ret < 0)
+        return ret;
     ret = pt_fstat(n->fd, &st);
     pt_node_put(&fs->nodes, n);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
-        return;
-    }
-    if ((mask & W_OK) && fs->opts.readonly) {
-        fuse_reply_err(req, EROFS);
-        return;
-    }
+    if (ret < 0)
+        return ret;
+    if ((in->mask & W_OK) && fs->opts.readonly)
+        return -EROFS;
     pt_attr_of_stat(fs, &st, &attr);
-    fuse_reply_err(req, check_access(&attr, fuse_req_ctx(req), mask));
+    ret = check_access(&attr, request_header(r), in->mask);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }

@@ -78,13 +78,11 @@ static int set_egid(gid_t gid)
 }
 
 /* An id of -1 would mean "leave it": the file would be ours. */
-static int host_ids(fuse_req_t req, uid_t *uid, gid_t *gid)
+static int host_ids(const struct pt_fs *fs, const struct fuse_in_header *h,
+                    uid_t *uid, gid_t *gid)
 {
-    const struct pt_fs *fs = pt_fs_of(req);
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-    if (idmap_to_host(&fs->opts.uid_map, ctx->uid, uid) < 0 ||
-        idmap_to_host(&fs->opts.gid_map, ctx->gid, gid) < 0 || *uid == KEEP ||
+    if (idmap_to_host(&fs->opts.uid_map, h->uid, uid) < 0 ||
+        idmap_to_host(&fs->opts.gid_map, h->gid, gid) < 0 || *uid == KEEP ||
         *gid == KEEP)
         return -EPERM;
     return 0;
@@ -183,22 +181,19 @@ void pt_drop_capability(unsigned int cap)
         log_warn("fuse: can not give a capability up: %s", strerror(errno));
 }
 
-int pt_run_as_caller(fuse_req_t req, bool raise, int (*fn)(void *), void *arg)
+int pt_run_as_caller(const struct pt_fs *fs, const struct request *r,
+                     mode_t umask, bool raise, int (*fn)(void *), void *arg)
 {
-    const struct request_ext *x = request_ext(request_current());
-    const struct pt_fs *fs = pt_fs_of(req);
-    mode_t mask = 0;
+    const struct request_ext *x = request_ext(r);
     struct switched sw;
     uid_t uid;
     gid_t gid;
     int ret;
 
-    ret = host_ids(req, &uid, &gid);
+    ret = host_ids(fs, request_header(r), &uid, &gid);
     if (ret < 0)
         return ret;
-    if (fs->agreed & FUSE_DONT_MASK)
-        mask = fuse_req_ctx(req)->umask & 0777;
-    ret = set_umask(mask);
+    ret = set_umask(fs->agreed & FUSE_DONT_MASK ? umask & 0777 : 0);
     if (ret == 0)
         ret = pt_keep_set_ids(!x->kill_suidgid);
     if (ret == 0)

@@ -253,6 +253,11 @@ int pt_name_check(const char *name)
     return 0;
 }
 
+int pt_change_check(const struct pt_fs *fs, const char *name)
+{
+    return fs->opts.readonly ? -EROFS : pt_name_check(name);
+}
+
 int pt_node_pin(struct pt_fs *fs, uint64_t id, struct pt_node **n)
 {
     int ret;
@@ -268,29 +273,17 @@ int pt_node_pin(struct pt_fs *fs, uint64_t id, struct pt_node **n)
     return ret;
 }
 
-struct pt_node *pt_pin(fuse_req_t req, fuse_ino_t ino)
+int pt_node_pin_two(struct pt_fs *fs, uint64_t a_id, struct pt_node **a,
+                    uint64_t b_id, struct pt_node **b)
 {
-    struct pt_node *n;
-    int ret = pt_node_pin(pt_fs_of(req), ino, &n);
+    int ret = pt_node_pin(fs, a_id, a);
 
-    if (ret == 0)
-        return n;
-    fuse_reply_err(req, -ret);
-    return NULL;
-}
-
-bool pt_pin_two(fuse_req_t req, fuse_ino_t a_ino, struct pt_node **a,
-                fuse_ino_t b_ino, struct pt_node **b)
-{
-    struct pt_nodes *nodes = &pt_fs_of(req)->nodes;
-
-    *a = pt_pin(req, a_ino);
-    if (!*a)
-        return false;
-    *b = pt_pin(req, b_ino);
-    if (!*b)
-        pt_node_put(nodes, *a); /* @req is gone */
-    return *b != NULL;
+    if (ret < 0)
+        return ret;
+    ret = pt_node_pin(fs, b_id, b);
+    if (ret < 0)
+        pt_node_put(&fs->nodes, *a);
+    return ret;
 }
 
 bool pt_refuse_change(fuse_req_t req)
@@ -299,15 +292,6 @@ bool pt_refuse_change(fuse_req_t req)
         return false;
     fuse_reply_err(req, EROFS);
     return true;
-}
-
-bool pt_refuse_name(fuse_req_t req, const char *name)
-{
-    int ret = pt_name_check(name);
-
-    if (ret < 0)
-        fuse_reply_err(req, -ret);
-    return ret < 0;
 }
 
 int pt_fstat(int fd, struct stat *st)

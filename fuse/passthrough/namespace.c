@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fuse/passthrough/pt_i.h"
@@ -14,7 +15,7 @@ struct make_args {
     int dir_fd;
     const char *name;
     const char *target;
-    mode_t mode;
+    mode_t mode, umask;
     dev_t rdev;
 };
 
@@ -40,15 +41,14 @@ static int make_dir(void *arg)
 }
 
 /* A file that can not have its label must not stay without. */
-static int label(fuse_req_t req, int dir_fd, const char *name,
-                 const struct fuse_entry_out *ent)
+static int label(struct pt_fs *fs, const struct request *r, int dir_fd,
+                 const char *name, const struct fuse_entry_out *ent)
 {
-    struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n;
     int ret = pt_node_pin(fs, ent->nodeid, &n);
 
     if (ret == 0) {
-        ret = pt_set_labels(fs, n->fd);
+        ret = pt_set_labels(fs, r, n->fd);
         if (ret < 0)
             unlinkat(dir_fd, name, S_ISDIR(n->type) ? AT_REMOVEDIR : 0);
         pt_node_put(&fs->nodes, n);
@@ -67,87 +67,86 @@ static int look_up(struct pt_fs *fs, struct pt_node *dir, bool is_dir,
 }
 
 /* SYMLINK, MKNOD, MKDIR: make it as the caller, look it up as ourselves. */
-static void make(fuse_req_t req, fuse_ino_t parent, int (*fn)(void *),
-                 struct make_args *a)
+static int make(struct pt_fs *fs, struct request *r, int (*fn)(void *),
+                struct make_args *a)
 {
-    struct pt_fs *fs = pt_fs_of(req);
     struct fuse_entry_out ent;
     struct pt_node *dir;
-    int ret;
+    int ret = pt_change_check(fs, a->name);
 
-    if (pt_refuse_change(req) || pt_refuse_name(req, a->name))
-        return;
-    dir = pt_pin(req, parent);
-    if (!dir)
-        return;
+    if (ret == 0)
+        ret = pt_node_pin(fs, request_header(r)->nodeid, &dir);
+    if (ret < 0)
+        return ret;
     a->dir_fd = dir->fd;
-    ret = pt_run_as_caller(req, true, fn, a);
+    ret = pt_run_as_caller(fs, r, a->umask, true, fn, a);
     if (ret == 0)
         ret = look_up(fs, dir, fn == make_dir, a->name, &ent);
-    if (ret == 0 && request_ext(request_current())->n_secctx)
-        ret = label(req, dir->fd, a->name, &ent);
+    if (ret == 0 && request_ext(r)->n_secctx)
+        ret = label(fs, r, dir->fd, a->name, &ent);
     pt_node_put(&fs->nodes, dir);
     if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else
-        pt_reply(req, &ent, sizeof(ent));
+        return ret;
+    request_reply(r, &ent, sizeof(ent));
+    return 0;
 }
 
-void pt_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
-                   const char *name)
+/* The mode of a link is what it is, whatever the umask. */
+int pt_raw_symlink(struct pt_fs *fs, struct request *r)
 {
-    struct make_args a = { .name = name, .target = target };
+    struct make_args a = { .name = request_args(r, NULL) };
 
-    make(req, parent, make_symlink, &a);
+    a.target = a.name + strlen(a.name) + 1;
+    return make(fs, r, make_symlink, &a);
 }
 
-void pt_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
-                 mode_t mode, dev_t rdev)
+int pt_raw_mknod(struct pt_fs *fs, struct request *r)
 {
-    struct make_args a = { .name = name, .mode = mode, .rdev = rdev };
+    const struct fuse_mknod_in *in = request_args(r, NULL);
+    struct make_args a = { .name = (const char *)(in + 1),
+                           .mode = in->mode,
+                           .umask = in->umask,
+                           .rdev = in->rdev };
 
-    make(req, parent, make_node, &a);
+    return make(fs, r, make_node, &a);
 }
 
-void pt_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
-                 mode_t mode)
+int pt_raw_mkdir(struct pt_fs *fs, struct request *r)
 {
-    struct make_args a = { .name = name, .mode = mode & 07777 };
+    const struct fuse_mkdir_in *in = request_args(r, NULL);
+    struct make_args a = { .name = (const char *)(in + 1),
+                           .mode = in->mode & 07777,
+                           .umask = in->umask };
 
-    make(req, parent, make_dir, &a);
+    return make(fs, r, make_dir, &a);
 }
 
-void pt_op_readlink(fuse_req_t req, fuse_ino_t ino)
+int pt_raw_readlink(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n = pt_pin(req, ino);
     char target[PATH_MAX + 1];
+    struct pt_node *n;
     ssize_t len;
-    int err;
+    int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
 
-    if (!n)
-        return;
+    if (ret < 0)
+        return ret;
     len = readlinkat(n->fd, "", target, sizeof(target));
-    err = len < 0 ? errno : 0;
-    /* "" of what is no link: the kernel says ENOENT, readlink(2) EINVAL. */
-    if (err == ENOENT)
-        err = EINVAL;
+    ret = len < 0 ? -errno : 0;
     pt_node_put(&fs->nodes, n);
-    if (!err && (size_t)len == sizeof(target))
-        err = ENAMETOOLONG;
-    if (err) {
-        fuse_reply_err(req, err);
-        return;
-    }
-    target[len] = '\0';
-    fuse_reply_readlink(req, target);
+    /* "" of what is no link: the kernel says ENOENT, readlink(2) EINVAL. */
+    if (ret < 0)
+        return ret == -ENOENT ? -EINVAL : ret;
+    if ((size_t)len == sizeof(target))
+        return -ENAMETOOLONG;
+    request_reply(r, target, (size_t)len);
+    return 0;
 }
 
 static int remove_name(struct pt_fs *fs, struct request *r, int flags)
 {
     const char *name = request_args(r, NULL);
     struct pt_node *dir, *keep;
-    int ret = fs->opts.readonly ? -EROFS : pt_name_check(name);
+    int ret = pt_change_check(fs, name);
 
     if (ret == 0)
         ret = pt_node_pin(fs, request_header(r)->nodeid, &dir);
@@ -172,24 +171,44 @@ int pt_raw_rmdir(struct pt_fs *fs, struct request *r)
     return remove_name(fs, r, AT_REMOVEDIR);
 }
 
-void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
-                  fuse_ino_t newparent, const char *newname, unsigned int flags)
+/* @name: followed by the new one. */
+static int rename_name(struct pt_fs *fs, struct request *r, const char *name,
+                       uint64_t new_dir, unsigned int flags)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const char *new_name = name + strlen(name) + 1;
     struct pt_node *from, *to, *keep = NULL;
-    int err;
+    int ret = pt_change_check(fs, name);
 
-    if (pt_refuse_change(req) || pt_refuse_name(req, name) ||
-        pt_refuse_name(req, newname) ||
-        !pt_pin_two(req, parent, &from, newparent, &to))
-        return;
+    if (ret == 0)
+        ret = pt_name_check(new_name);
+    if (ret == 0)
+        ret =
+            pt_node_pin_two(fs, request_header(r)->nodeid, &from, new_dir, &to);
+    if (ret < 0)
+        return ret;
     if (flags == 0)
-        keep = pt_keep_begin(fs, to, newname, false);
-    err = renameat2(from->fd, name, to->fd, newname, flags) < 0 ? errno : 0;
-    pt_keep_end(fs, keep, !err);
+        keep = pt_keep_begin(fs, to, new_name, false);
+    ret = renameat2(from->fd, name, to->fd, new_name, flags) < 0 ? -errno : 0;
+    pt_keep_end(fs, keep, ret == 0);
     pt_node_put(&fs->nodes, to);
     pt_node_put(&fs->nodes, from);
-    fuse_reply_err(req, err);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
+}
+
+int pt_raw_rename(struct pt_fs *fs, struct request *r)
+{
+    const struct fuse_rename_in *in = request_args(r, NULL);
+
+    return rename_name(fs, r, (const char *)(in + 1), in->newdir, 0);
+}
+
+int pt_raw_rename2(struct pt_fs *fs, struct request *r)
+{
+    const struct fuse_rename2_in *in = request_args(r, NULL);
+
+    return rename_name(fs, r, (const char *)(in + 1), in->newdir, in->flags);
 }
 
 /*
@@ -216,22 +235,24 @@ static int make_link(struct pt_fs *fs, struct pt_node *n, struct pt_node *dir,
     return ret;
 }
 
-void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
-                const char *newname)
+int pt_raw_link(struct pt_fs *fs, struct request *r)
 {
-    struct pt_fs *fs = pt_fs_of(req);
+    const struct fuse_link_in *in = request_args(r, NULL);
+    const char *name = (const char *)(in + 1);
     struct pt_node *n, *dir;
     struct fuse_entry_out ent;
-    int ret;
+    int ret = pt_change_check(fs, name);
 
-    if (pt_refuse_change(req) || pt_refuse_name(req, newname) ||
-        !pt_pin_two(req, ino, &n, newparent, &dir))
-        return;
-    ret = make_link(fs, n, dir, newname, &ent);
+    if (ret == 0)
+        ret = pt_node_pin_two(fs, in->oldnodeid, &n, request_header(r)->nodeid,
+                              &dir);
+    if (ret < 0)
+        return ret;
+    ret = make_link(fs, n, dir, name, &ent);
     pt_node_put(&fs->nodes, dir);
     pt_node_put(&fs->nodes, n);
     if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else
-        pt_reply(req, &ent, sizeof(ent));
+        return ret;
+    request_reply(r, &ent, sizeof(ent));
+    return 0;
 }

@@ -173,7 +173,8 @@ struct create_args {
     int fd;           /* the directory, or for open_there() the file's O_PATH */
     const char *name; /* NULL: TMPFILE */
     int flags;
-    mode_t mode;
+    mode_t mode, umask;
+    bool excl;
 };
 
 static int create_new(void *arg)
@@ -207,10 +208,10 @@ static int open_there(void *arg)
  * nobody has checked yet whether the caller may open it: it is opened with
  * the caller's rights and no others.
  */
-static int open_existing(fuse_req_t req, struct pt_node *dir,
-                         struct create_args *a, struct fuse_entry_out *ent)
+static int open_existing(struct pt_fs *fs, const struct request *r,
+                         struct pt_node *dir, struct create_args *a,
+                         struct fuse_entry_out *ent)
 {
-    struct pt_fs *fs = pt_fs_of(req);
     struct pt_node *n;
     int ret;
 
@@ -221,11 +222,12 @@ static int open_existing(fuse_req_t req, struct pt_node *dir,
     if (ret < 0)
         goto fail_lookup;
     a->fd = n->fd;
-    if (S_ISREG(n->type))
-        ret = after_open(fs, pt_run_as_caller(req, false, open_there, a),
-                         a->flags);
-    else
+    if (S_ISREG(n->type)) {
+        ret = pt_run_as_caller(fs, r, a->umask, false, open_there, a);
+        ret = after_open(fs, ret, a->flags);
+    } else {
         ret = S_ISDIR(n->type) ? -EISDIR : -ELOOP;
+    }
     pt_node_put(&fs->nodes, n);
     if (ret >= 0)
         return ret;
@@ -263,20 +265,20 @@ static int look_up_made(struct pt_fs *fs, struct pt_node *dir, int fd,
 }
 
 /* Make or open the file and count its lookup.  Return: descriptor, -errno. */
-static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
-                  bool excl, struct fuse_entry_out *ent)
+static int create(struct pt_fs *fs, const struct request *r,
+                  struct pt_node *dir, struct create_args *a,
+                  struct fuse_entry_out *ent)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    auto_fd fd =
-        pt_run_as_caller(req, true, a->name ? create_new : create_unnamed, a);
+    auto_fd fd = pt_run_as_caller(fs, r, a->umask, true,
+                                  a->name ? create_new : create_unnamed, a);
     int ret;
 
     fd = pt_fd_admit(&fs->nodes, fd);
-    if (fd == -EEXIST && !excl)
-        return open_existing(req, dir, a, ent);
+    if (fd == -EEXIST && !a->excl)
+        return open_existing(fs, r, dir, a, ent);
     if (fd < 0)
         return fd;
-    ret = pt_set_labels(fs, fd);
+    ret = pt_set_labels(fs, r, fd);
     if (ret < 0) {
         unmake(a->fd, a->name, fd);
         return ret;
@@ -285,45 +287,56 @@ static int create(fuse_req_t req, struct pt_node *dir, struct create_args *a,
     return ret < 0 ? ret : take_fd(&fd);
 }
 
-/* TMPFILE comes here too (fuse/extension.c), with a name that means nothing. */
-void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
-                  mode_t mode, struct fuse_file_info *fi)
+static int make_file(struct pt_fs *fs, struct request *r, struct create_args *a)
 {
-    bool unnamed = request_header(request_current())->opcode == PROTO_TMPFILE;
-    int excl = fi->flags & O_EXCL;
-    struct pt_fs *fs = pt_fs_of(req);
-    struct create_args a = {
-        .fs = fs,
-        .name = unnamed ? NULL : name,
-        .flags = pt_host_flags(fs, fi->flags),
-        .mode = mode & 07777,
-    };
     struct {
         struct fuse_entry_out ent;
         struct fuse_open_out open;
     } out;
     struct pt_node *dir;
-    int ret;
+    int ret = pt_node_pin(fs, request_header(r)->nodeid, &dir);
 
-    if (pt_refuse_change(req) || (!unnamed && pt_refuse_name(req, name)))
-        return;
-    if (unnamed)
-        a.flags |= excl; /* it may never get a name */
-    dir = pt_pin(req, parent);
-    if (!dir)
-        return;
-    a.fd = dir->fd;
-    ret = create(req, dir, &a, excl || unnamed, &out.ent);
-    pt_node_put(&fs->nodes, dir);
-    if (ret >= 0) {
-        ret = add_handle(fs, ret, a.flags, out.ent.nodeid, &out.open);
-        if (ret < 0)
-            pt_node_forget(&fs->nodes, out.ent.nodeid, 1);
-    }
     if (ret < 0)
-        fuse_reply_err(req, -ret);
-    else
-        pt_reply(req, &out, sizeof(out));
+        return ret;
+    a->fs = fs;
+    a->fd = dir->fd;
+    ret = create(fs, r, dir, a, &out.ent);
+    pt_node_put(&fs->nodes, dir);
+    if (ret < 0)
+        return ret;
+    ret = add_handle(fs, ret, a->flags, out.ent.nodeid, &out.open);
+    if (ret < 0) {
+        pt_node_forget(&fs->nodes, out.ent.nodeid, 1);
+        return ret;
+    }
+    request_reply(r, &out, sizeof(out));
+    return 0;
+}
+
+int pt_raw_create(struct pt_fs *fs, struct request *r)
+{
+    const struct fuse_create_in *in = request_args(r, NULL);
+    struct create_args a = { .name = (const char *)(in + 1),
+                             .flags = pt_host_flags(fs, (int)in->flags),
+                             .mode = in->mode & 07777,
+                             .umask = in->umask,
+                             .excl = in->flags & O_EXCL };
+    int ret = pt_change_check(fs, a.name);
+
+    return ret < 0 ? ret : make_file(fs, r, &a);
+}
+
+/* It comes with a name that means nothing.  O_EXCL: it may never get one. */
+int pt_raw_tmpfile(struct pt_fs *fs, struct request *r)
+{
+    const struct fuse_create_in *in = request_args(r, NULL);
+    int flags = pt_host_flags(fs, (int)in->flags);
+    struct create_args a = { .flags = flags | (int)(in->flags & O_EXCL),
+                             .mode = in->mode & 07777,
+                             .umask = in->umask,
+                             .excl = true };
+
+    return fs->opts.readonly ? -EROFS : make_file(fs, r, &a);
 }
 
 int pt_raw_release(struct pt_fs *fs, struct request *r)

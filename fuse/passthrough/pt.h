@@ -148,8 +148,8 @@ typedef int pt_raw_fn(struct pt_fs *fs, struct request *r);
 
 /**
  * pt_raw_op() - the operation of an opcode, if it is done beside libfuse:
- * those which libfuse 3.14 does not know, and those which a guest sends all the
- * time (see "Decisions" of ARCHITECTURE.md).
+ * those which libfuse 3.14 does not know, and those which are not rare (see
+ * "Decisions" of ARCHITECTURE.md).
  * Return: NULL: libfuse's, or nobody's.
  */
 pt_raw_fn *pt_raw_op(uint32_t opcode);

@@ -76,13 +76,9 @@ struct pt_proc_name pt_proc_name(int fd);
  */
 int pt_node_pin(struct pt_fs *fs, uint64_t id, struct pt_node **n);
 
-/* The same for an operation: NULL when there is no such node and @req is
- * answered with the reason. */
-struct pt_node *pt_pin(fuse_req_t req, fuse_ino_t ino);
-
-/* Both or none.  Return: false when @req is answered. */
-bool pt_pin_two(fuse_req_t req, fuse_ino_t a_ino, struct pt_node **a,
-                fuse_ino_t b_ino, struct pt_node **b);
+/* Both or none. */
+int pt_node_pin_two(struct pt_fs *fs, uint64_t a_id, struct pt_node **a,
+                    uint64_t b_id, struct pt_node **b);
 
 /**
  * pt_name_check() - may a guest's name be used as one path component?
@@ -90,10 +86,13 @@ bool pt_pin_two(fuse_req_t req, fuse_ino_t a_ino, struct pt_node **a,
  */
 int pt_name_check(const char *name);
 
-/* Answer a changing operation with EROFS when the share is read-only, or
- * because of its name with EINVAL.  Return: true when answered. */
+/* May a name be made, moved or removed?  Return: 0; -EROFS: the share is
+ * read-only; as pt_name_check(). */
+int pt_change_check(const struct pt_fs *fs, const char *name);
+
+/* Answer a changing operation of libfuse's with EROFS when the share is
+ * read-only.  Return: true when answered. */
 bool pt_refuse_change(fuse_req_t req);
-bool pt_refuse_name(fuse_req_t req, const char *name);
 
 /* fstat(2) without glibc's detour over a path; works on O_PATH.
  * Return: 0 or -errno; ids are the host's. */
@@ -180,11 +179,11 @@ int pt_export_lookup(struct pt_fs *fs, struct pt_node *n, const char *name,
 /* xattr.c */
 
 /**
- * pt_set_labels() - the security contexts which the request brings.
+ * pt_set_labels() - the security contexts which a request brings.
  * @fd: of the file just made; O_PATH will do.
  * Return: 0, also when it brings none; -errno: the file has to go again.
  */
-int pt_set_labels(const struct pt_fs *fs, int fd);
+int pt_set_labels(const struct pt_fs *fs, const struct request *r, int fd);
 
 /* acl.c */
 
@@ -202,18 +201,20 @@ int pt_acl_translate(const struct pt_fs *fs, void *value, size_t size,
 
 /**
  * pt_run_as_caller() - make something that shall belong to the caller.
+ * @umask: the caller's, as the request says it.
  * @raise: on EACCES try once more with CAP_DAC_OVERRIDE: the guest's kernel
  *         has checked the access, and knows of the caller what we do not:
  *         all its groups, capabilities, a user namespace of its own.
  * @fn:    returns >= 0 or -errno.
  * The thread has the caller's uid and gid while @fn runs, on the host, after
- * --translate-*, the groups that the request names, and its umask when the
+ * --translate-*, the groups that the request names, and @umask when the
  * guest leaves that to us.  Id 0 stands for ourselves, as does our own:
  * nothing is switched, which costs nothing and is all an ordinary user can do.
  * Return: what @fn returned; -EPERM when the id is forbidden or we may not
  * take it.
  */
-int pt_run_as_caller(fuse_req_t req, bool raise, int (*fn)(void *), void *arg);
+int pt_run_as_caller(const struct pt_fs *fs, const struct request *r,
+                     mode_t umask, bool raise, int (*fn)(void *), void *arg);
 
 /**
  * pt_keep_set_ids() - what becomes of the set-id bits in the next call.
@@ -248,32 +249,14 @@ void pt_locks_reset(struct pt_fs *fs);
 pt_raw_fn pt_raw_lookup, pt_raw_forget, pt_raw_batch_forget;
 
 /* attr.c */
-pt_raw_fn pt_raw_getattr;
-void pt_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
-                   int to_set, struct fuse_file_info *fi);
-void pt_op_statfs(fuse_req_t req, fuse_ino_t ino);
-void pt_op_access(fuse_req_t req, fuse_ino_t ino, int mask);
+pt_raw_fn pt_raw_getattr, pt_raw_setattr, pt_raw_statfs, pt_raw_access;
 
 /* namespace.c */
-void pt_op_readlink(fuse_req_t req, fuse_ino_t ino);
-void pt_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
-                   const char *name);
-void pt_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
-                 mode_t mode, dev_t rdev);
-void pt_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
-                 mode_t mode);
-int pt_raw_unlink(struct pt_fs *fs, struct request *r);
-int pt_raw_rmdir(struct pt_fs *fs, struct request *r);
-void pt_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
-                  fuse_ino_t newparent, const char *newname,
-                  unsigned int flags);
-void pt_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
-                const char *newname);
+pt_raw_fn pt_raw_readlink, pt_raw_symlink, pt_raw_mknod, pt_raw_mkdir,
+    pt_raw_unlink, pt_raw_rmdir, pt_raw_rename, pt_raw_rename2, pt_raw_link;
 
 /* open.c */
-pt_raw_fn pt_raw_open, pt_raw_release;
-void pt_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
-                  mode_t mode, struct fuse_file_info *fi);
+pt_raw_fn pt_raw_open, pt_raw_create, pt_raw_tmpfile, pt_raw_release;
 /* What of a guest's open flags goes to the host's open(2). */
 int pt_host_flags(const struct pt_fs *fs, int flags);
 
@@ -345,11 +328,7 @@ static inline int pt_drop_caps(const struct pt_fs *fs, int fd)
     return likely(!fs->caps_name[0]) ? 0 : pt_drop_renamed_caps(fs, fd);
 }
 
-void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
-                    const char *value, size_t size, int flags);
-void pt_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
-                    size_t size);
-void pt_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
-void pt_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+pt_raw_fn pt_raw_setxattr, pt_raw_getxattr, pt_raw_listxattr,
+    pt_raw_removexattr;
 
 #endif

@@ -4,7 +4,6 @@
 #include <sys/sysmacros.h>
 
 #include "fuse/passthrough/pt_i.h"
-#include "fuse/request.h"
 
 struct pt_valid pt_valid(double seconds)
 {
@@ -76,10 +75,4 @@ void pt_attr_of_stat(const struct pt_fs *fs, const struct stat *st,
         .rdev = (uint32_t)st->st_rdev,
         .blksize = (uint32_t)st->st_blksize,
     };
-}
-
-void pt_reply(fuse_req_t req, const void *payload, size_t len)
-{
-    request_reply(request_current(), payload, len);
-    fuse_reply_none(req);
 }

@@ -3,13 +3,11 @@
 #define VIRTIOFSD_FUSE_PASSTHROUGH_REPLY_H
 
 /*
- * What is told of files in the protocol's own structs, whether the operation
- * was called by libfuse or gets the request itself.
+ * What is told of files, in the protocol's own structs.
  */
 
 #include <sys/stat.h>
 
-#include "fuse/fuse_api.h"
 #include "fuse/proto.h"
 
 struct pt_fs;
@@ -28,12 +26,5 @@ void pt_attr_of_statx(const struct pt_fs *fs, const struct statx *sx,
                       struct fuse_attr *out);
 void pt_attr_of_stat(const struct pt_fs *fs, const struct stat *st,
                      struct fuse_attr *out);
-
-/**
- * pt_reply() - answer an operation that libfuse has called.
- * @payload: as the protocol has it; validate.c has seen that there is room.
- * libfuse is told that there is nothing to answer, and lets go of @req.
- */
-void pt_reply(fuse_req_t req, const void *payload, size_t len);
 
 #endif

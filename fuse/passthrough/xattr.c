@@ -99,37 +99,21 @@ int pt_drop_renamed_caps(const struct pt_fs *fs, int fd)
     return getxattr(file.s, fs->caps_name, NULL, 0) < 0 ? 0 : ret;
 }
 
-/* Everything an operation needs before its system call.  Return: the pinned
- * node, or NULL when the request is answered. */
-static struct pt_node *begin(fuse_req_t req, fuse_ino_t ino)
+/* Everything an operation needs before its system call.
+ * Return: 0, then @n is pinned, or -errno. */
+static int begin(struct pt_fs *fs, const struct request *r, struct pt_node **n)
 {
-    struct pt_fs *fs = pt_fs_of(req);
-    struct pt_node *n;
-    int ret;
+    int ret = enter_proc(fs);
 
-    ret = enter_proc(fs);
-    if (ret < 0)
-        goto fail;
-    ret = pt_node_pin(fs, ino, &n);
-    if (ret == 0)
-        return n;
-fail:
-    fuse_reply_err(req, -ret);
-    return NULL;
-}
-
-static void end(fuse_req_t req, struct pt_node *n)
-{
-    pt_node_put(&pt_fs_of(req)->nodes, n);
+    return ret < 0 ? ret : pt_node_pin(fs, request_header(r)->nodeid, n);
 }
 
 /* Without --xattr the guest's kernel is told to ask no more. */
-static bool refuse_all(fuse_req_t req)
+static int check_change(const struct pt_fs *fs)
 {
-    if (pt_fs_of(req)->opts.xattr)
-        return false;
-    fuse_reply_err(req, ENOSYS);
-    return true;
+    if (!fs->opts.xattr)
+        return -ENOSYS;
+    return fs->opts.readonly ? -EROFS : 0;
 }
 
 /*
@@ -148,10 +132,11 @@ static int drop_set_gid(const struct pt_fs *fs, const struct pt_node *n)
     return ret;
 }
 
-static int set_acl(const struct pt_fs *fs, const struct pt_node *n,
-                   const char *name, const char *value, size_t size, int flags)
+static int set_acl(const struct pt_fs *fs, struct request *r,
+                   const struct pt_node *n, const char *name, const void *value,
+                   const struct fuse_setxattr_in *in)
 {
-    struct request *r = request_current();
+    size_t size = in->size;
     bool kill = request_ext(r)->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
     void *copy = request_scratch(r, size ? size : 1);
     int ret;
@@ -163,105 +148,113 @@ static int set_acl(const struct pt_fs *fs, const struct pt_node *n,
     if (ret == 0)
         ret = pt_keep_set_ids(!kill);
     if (ret == 0 &&
-        setxattr(pt_proc_name(n->fd).s, name, copy, size, flags) < 0)
+        setxattr(pt_proc_name(n->fd).s, name, copy, size, (int)in->flags) < 0)
         ret = -errno;
     return ret == 0 && kill ? drop_set_gid(fs, n) : ret;
 }
 
-void pt_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
-                    const char *value, size_t size, int flags)
+/* Of @in there are size and flags, and no more, before the name: what else a
+ * longer one says is put aside by extension.c. */
+int pt_raw_setxattr(struct pt_fs *fs, struct request *r)
 {
+    const struct fuse_setxattr_in *in = request_args(r, NULL);
+    const char *name = (const char *)in + FUSE_COMPAT_SETXATTR_IN_SIZE;
+    const void *value = name + strlen(name) + 1;
     struct host_name host;
     struct pt_node *n;
-    int err;
+    int ret = check_change(fs);
 
-    if (refuse_all(req) || pt_refuse_change(req))
-        return;
-    err = -find_host_name(pt_fs_of(req), name, &host);
-    if (err) {
-        /* The word for a name that is too long, here. */
-        fuse_reply_err(req, err == ENAMETOOLONG ? ERANGE : err);
-        return;
-    }
-    n = begin(req, ino);
-    if (!n)
-        return;
+    if (ret == 0)
+        ret = find_host_name(fs, name, &host);
+    if (ret == -ENAMETOOLONG)
+        return -ERANGE; /* the word for it, here */
+    if (ret == 0)
+        ret = begin(fs, r, &n);
+    if (ret < 0)
+        return ret;
     if (pt_is_acl(host.s))
-        err = -set_acl(pt_fs_of(req), n, host.s, value, size, flags);
-    else if (setxattr(pt_proc_name(n->fd).s, host.s, value, size, flags) < 0)
-        err = errno;
-    end(req, n);
-    fuse_reply_err(req, err);
+        ret = set_acl(fs, r, n, host.s, value, in);
+    else if (setxattr(pt_proc_name(n->fd).s, host.s, value, in->size,
+                      (int)in->flags) < 0)
+        ret = -errno;
+    pt_node_put(&fs->nodes, n);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }
 
-void pt_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+int pt_raw_removexattr(struct pt_fs *fs, struct request *r)
 {
     struct host_name host;
     struct pt_node *n;
-    int err;
+    int ret = check_change(fs);
 
-    if (refuse_all(req) || pt_refuse_change(req))
-        return;
-    err = -find_host_name(pt_fs_of(req), name, &host);
-    if (err) {
-        fuse_reply_err(req, err == ENAMETOOLONG ? ENODATA : err);
-        return;
-    }
-    n = begin(req, ino);
-    if (!n)
-        return;
-    err = removexattr(pt_proc_name(n->fd).s, host.s) < 0 ? errno : 0;
-    end(req, n);
-    fuse_reply_err(req, err);
+    if (ret == 0)
+        ret = find_host_name(fs, request_args(r, NULL), &host);
+    if (ret == -ENAMETOOLONG)
+        return -ENODATA;
+    if (ret == 0)
+        ret = begin(fs, r, &n);
+    if (ret < 0)
+        return ret;
+    ret = removexattr(pt_proc_name(n->fd).s, host.s) < 0 ? -errno : 0;
+    pt_node_put(&fs->nodes, n);
+    if (ret == 0)
+        request_reply_err(r, 0);
+    return ret;
 }
 
 /* @size 0 asks how much there is. */
-static void reply_value(fuse_req_t req, const char *buf, ssize_t len, int err,
+static void reply_value(struct request *r, const void *buf, size_t len,
                         size_t size)
 {
-    if (err)
-        fuse_reply_err(req, err);
-    else if (!size)
-        fuse_reply_xattr(req, (size_t)len);
+    struct fuse_getxattr_out out = { .size = (uint32_t)len };
+
+    if (size)
+        request_reply(r, buf, len);
     else
-        fuse_reply_buf(req, buf, (size_t)len);
+        request_reply(r, &out, sizeof(out));
 }
 
-void pt_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
-                    size_t size)
+/* Return: bytes of the value, which are in @buf unless @room is 0; -errno. */
+static ssize_t get_value(const struct pt_fs *fs, const struct pt_node *n,
+                         const char *name, void *buf, size_t room)
 {
-    size_t room = MIN(size, (size_t)XATTR_SIZE_MAX);
+    ssize_t len = getxattr(pt_proc_name(n->fd).s, name, buf, room);
+    int ret = 0;
+
+    if (len < 0)
+        return -errno;
+    if (len > 0 && room && pt_is_acl(name))
+        ret = pt_acl_translate(fs, buf, (size_t)len, false);
+    return ret < 0 ? ret : len;
+}
+
+int pt_raw_getxattr(struct pt_fs *fs, struct request *r)
+{
+    const struct fuse_getxattr_in *in = request_args(r, NULL);
+    const char *name = (const char *)(in + 1);
+    size_t room = MIN(in->size, (size_t)XATTR_SIZE_MAX);
+    void *buf = request_scratch(r, XATTR_SIZE_MAX);
     struct host_name host;
     struct pt_node *n;
     ssize_t len;
-    char *buf;
-    int err;
+    int ret = fs->opts.xattr ? find_host_name(fs, name, &host) : -ENOSYS;
 
-    if (refuse_all(req))
-        return;
-    err = -find_host_name(pt_fs_of(req), name, &host);
-    if (err) {
-        /* What the guest shall not see is not there: a refusal would fail
-         * copies and listings which can do without. */
-        fuse_reply_err(req,
-                       err == EPERM || err == ENAMETOOLONG ? ENODATA : err);
-        return;
-    }
-    n = begin(req, ino);
-    if (!n)
-        return;
-    buf = request_scratch(request_current(), room ? room : 1);
-    if (buf) {
-        len = getxattr(pt_proc_name(n->fd).s, host.s, buf, room);
-        err = len < 0 ? errno : 0;
-        if (len > 0 && room && pt_is_acl(host.s))
-            err = -pt_acl_translate(pt_fs_of(req), buf, (size_t)len, false);
-    } else {
-        len = 0;
-        err = ENOMEM;
-    }
-    end(req, n);
-    reply_value(req, buf, len, err, size);
+    /* What the guest shall not see is not there: a refusal would fail copies
+     * and listings which can do without. */
+    if (ret == -EPERM || ret == -ENAMETOOLONG)
+        return -ENODATA;
+    if (ret == 0)
+        ret = begin(fs, r, &n);
+    if (ret < 0)
+        return ret;
+    len = get_value(fs, n, host.s, buf, room);
+    pt_node_put(&fs->nodes, n);
+    if (len < 0)
+        return (int)len;
+    reply_value(r, buf, (size_t)len, in->size);
+    return 0;
 }
 
 /* The guest's name for one of the host's list, or NULL.  What getxattr would
@@ -301,35 +294,31 @@ static size_t list_to_guest(const struct pt_fs *fs, char *list, size_t len)
 
 /* The whole list is read, whatever the guest has room for: what counts is
  * its length as the guest gets to see it. */
-void pt_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+int pt_raw_listxattr(struct pt_fs *fs, struct request *r)
 {
+    const struct fuse_getxattr_in *in = request_args(r, NULL);
+    char *buf = request_scratch(r, XATTR_SIZE_MAX);
     struct pt_node *n;
-    ssize_t len = 0;
-    int err = ENOMEM;
-    char *buf;
+    ssize_t len;
+    int ret = fs->opts.xattr ? begin(fs, r, &n) : -ENOSYS;
 
-    if (refuse_all(req))
-        return;
-    n = begin(req, ino);
-    if (!n)
-        return;
-    buf = request_scratch(request_current(), XATTR_SIZE_MAX);
-    if (buf) {
-        len = listxattr(pt_proc_name(n->fd).s, buf, XATTR_SIZE_MAX);
-        err = len < 0 ? errno : 0;
-    }
-    end(req, n);
-    if (!err) {
-        len = (ssize_t)list_to_guest(pt_fs_of(req), buf, (size_t)len);
-        if (size && (size_t)len > size)
-            err = ERANGE;
-    }
-    reply_value(req, buf, len, err, size);
+    if (ret < 0)
+        return ret;
+    len = listxattr(pt_proc_name(n->fd).s, buf, XATTR_SIZE_MAX);
+    ret = len < 0 ? -errno : 0;
+    pt_node_put(&fs->nodes, n);
+    if (ret < 0)
+        return ret;
+    len = (ssize_t)list_to_guest(fs, buf, (size_t)len);
+    if (in->size && (size_t)len > in->size)
+        return -ERANGE;
+    reply_value(r, buf, (size_t)len, in->size);
+    return 0;
 }
 
-int pt_set_labels(const struct pt_fs *fs, int fd)
+int pt_set_labels(const struct pt_fs *fs, const struct request *r, int fd)
 {
-    const struct request_ext *x = request_ext(request_current());
+    const struct request_ext *x = request_ext(r);
     int ret = x->n_secctx ? enter_proc(fs) : 0;
 
     for (uint32_t i = 0; ret == 0 && i < x->n_secctx; i++) {

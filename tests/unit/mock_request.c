@@ -283,8 +283,6 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
         if (ret < 0)
             request_reply_err(r, -ret);
     } else {
-        if (opcode == PROTO_TMPFILE) /* as fuse/extension.c does */
-            ((struct fuse_in_header *)(void *)mem)->opcode = FUSE_CREATE;
         fuse_session_process_buf(se, &buf);
     }
     current = NULL;
@@ -559,8 +557,6 @@ int mock_getattr(struct mock *m, uint64_t id, struct fuse_attr *attr)
 int mock_setattr(struct mock *m, uint64_t id, const struct fuse_setattr_in *in,
                  struct fuse_attr *attr)
 {
-    struct fuse_setattr_in copy = *in; /* libfuse writes into it */
-
     return take_attr(
-        m, mock_send(m->se, m->r, FUSE_SETATTR, id, &copy, sizeof(copy)), attr);
+        m, mock_send(m->se, m->r, FUSE_SETATTR, id, in, sizeof(*in)), attr);
 }
