@@ -10,8 +10,10 @@
  *   READ of what it has not                | pool
  *   READ where it can not tell (tmpfs,     | ring's; pool while reads of the
  *   FUSE, network)                         | file take long
- *   FSYNC, SYNCFS, FALLOCATE, copies, READ | pool when others of the ring wait
- *   and WRITE with O_DIRECT                | or are in the pool; else ring's
+ *   FSYNC, SYNCFS, FALLOCATE, copies,      | pool when others of the ring wait
+ *   WRITE with O_DIRECT                    | or are under way; else ring's
+ *   READ with O_DIRECT                     | no thread (fuse/async.h) when
+ *                                          | others are; else ring's
  *   all else                               | ring's
  *
  * To hand a request over costs some microseconds, more than most requests

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuse/aio.h"
+#include "fuse/async.h"
 #include "fuse/events.h"
 #include "fuse/pool.h"
 #include "fuse/takeover.h"
@@ -109,6 +111,14 @@ void queue_job_done(struct queue *q, struct job *job)
         queue_wake(q);
 }
 
+void queue_cancel(struct queue *q, uint16_t head)
+{
+    if (q->n_cancel < QUEUE_CANCEL_MAX)
+        q->cancel[q->n_cancel++] = head;
+    else
+        queue_complete(q, head, -ENOSPC, 0);
+}
+
 /* A job of the pool has come to its end, one way or another. */
 static void end_job(struct queue *q, struct job *job)
 {
@@ -116,12 +126,10 @@ static void end_job(struct queue *q, struct job *job)
     if (job->status == SERVE_DETACHED) {
         set_in_flight(q, q->in_flight - 1);
         later_adopt(q, job->head, job->later);
-    } else if (job->status != SERVE_ABANDONED) {
-        queue_complete(q, job->head, job->status, job->used_len);
-    } else if (q->n_cancel < QUEUE_CANCEL_MAX) {
-        q->cancel[q->n_cancel++] = job->head;
+    } else if (job->status == SERVE_ABANDONED) {
+        queue_cancel(q, job->head);
     } else {
-        queue_complete(q, job->head, -ENOSPC, 0);
+        queue_complete(q, job->head, job->status, job->used_len);
     }
 }
 
@@ -152,6 +160,7 @@ static void reap_jobs(struct queue *q)
 void queue_reap(struct queue *q)
 {
     reap_jobs(q);
+    async_reap(q);
     later_reap(q);
 }
 
@@ -199,6 +208,10 @@ static enum turn serve_taken(struct queue *q, struct worker *w, int ret,
         ret = serve_request(&w->exec, &q->ring, q->idx, job->head, &used_len);
     if (ret == SERVE_ABANDONED)
         return TURN_GONE;
+    if (ret == SERVE_BEGUN) {
+        free(job); /* its end is found by its head */
+        return TURN_TAKEN;
+    }
     job->status = ret;
     job->used_len = used_len;
     job->later = w->exec.r.later;
@@ -212,6 +225,7 @@ static enum turn serve_head(struct queue *q, struct worker *w, uint16_t head)
     int ret;
 
     w->head = head;
+    w->exec.r.job = q->aio ? &q->jobs[head] : NULL;
     w->exec.r.crowded = q->in_flight > 1 || vring_has_seen_more(&q->ring);
     ret = serve_request(&w->exec, &q->ring, q->idx, head, &used_len);
     if (unlikely(ret == SERVE_ABANDONED))
@@ -222,6 +236,8 @@ static enum turn serve_head(struct queue *q, struct worker *w, uint16_t head)
         serve_pooled(q, head);
         return TURN_AGAIN;
     }
+    if (ret == SERVE_BEGUN)
+        return TURN_AGAIN;
     if (ret == SERVE_DETACHED) {
         set_in_flight(q, q->in_flight - 1);
         later_adopt(q, head, w->exec.r.later);
@@ -300,6 +316,7 @@ static void take_role(struct queue *q, struct worker *w)
     pthread_setname_np(pthread_self(), name);
     w->exec.r.waiting = &q->waiting;
     w->exec.r.may_defer = q->dev->pool != NULL;
+    w->exec.r.aio = q->aio;
 }
 
 /* Model (tests/model/kick.pml): ring_thread; NO_RESCAN. */
@@ -374,6 +391,8 @@ int queue_create(struct device *d, uint32_t idx, struct queue **out)
 
     if (!q)
         return -ENOMEM;
+    if (d->pool)
+        q->aio = aio_create(q->wake_fd); /* without memory: without */
     life_use_ring(d->life, idx);
     ret = queue_run(q);
     if (ret == 0)
@@ -381,11 +400,13 @@ int queue_create(struct device *d, uint32_t idx, struct queue **out)
     return ret;
 }
 
-/* What the pool is at work on, and what waits, comes to the new queue. */
+/* What the pool and the kernel are at work on, and what waits, comes to the new
+ * queue. */
 static void inherit_work(struct queue *q, struct queue *old)
 {
     q->jobs = old->jobs;
     q->njobs = old->njobs;
+    q->aio = old->aio;
     q->in_flight = old->in_flight;
     memcpy(q->cancel, old->cancel, sizeof(q->cancel));
     q->n_cancel = old->n_cancel;
@@ -455,6 +476,7 @@ void queue_destroy(struct queue *q)
     for (int i = 0; i < RING_FD_KINDS; i++)
         fd_close(&q->fd[i]);
     worker_destroy(q->w);
+    aio_destroy(q->aio);
     free_taken(q);
     later_free(q);
     pthread_mutex_destroy(&q->done_lock);

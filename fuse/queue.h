@@ -56,7 +56,7 @@ struct queue_pace {
 };
 
 /* Requests of one ring that may hang at a time and still be given up. */
-#define QUEUE_CANCEL_MAX 64
+#define QUEUE_CANCEL_MAX 128
 
 /**
  * struct queue
@@ -74,8 +74,12 @@ struct queue_pace {
  * @jobs:     one for each descriptor, when there is a pool.
  * @done:     jobs that the pool has finished; a stack, changed under
  *            @done_lock.
+ * @aio:    what the kernel has under way (fuse/async.h); NULL: nothing ever.
+ * @aio_sample: see async_sample(); the main thread's.
+ * @aio_lost: set by the main thread: all that is under way is to be given up.
  * @heir:     the queue that has taken this one's place; under @done_lock.
- * All but @done, @heir, @done_lock, @waiting: the ring's thread only.
+ * All but @done, @heir, @done_lock, @waiting and where it says so: the ring's
+ * thread only.
  */
 struct queue {
     struct device *dev;
@@ -102,6 +106,9 @@ struct queue {
     struct later_list later;
     struct job *jobs;
     uint32_t njobs;
+    struct aio *aio;
+    uint64_t aio_sample;
+    _Atomic bool aio_lost;
 
     _Alignas(128) pthread_mutex_t done_lock;
     struct job *_Atomic done;
@@ -169,6 +176,9 @@ void queue_sleep(struct queue *q, bool readable);
 /* One request less in flight: put back as answered, or what broke the ring. */
 void queue_complete(struct queue *q, uint16_t head, int status,
                     uint32_t used_len);
+
+/* One in flight, at @head, was given up: it is answered with EINTR later. */
+void queue_cancel(struct queue *q, uint16_t head);
 
 /* The guest broke the ring: -@reason says how. */
 void queue_break(struct queue *q, int reason);

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "fuse/async.h"
 #include "virtiofsd/base/fd.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/probes.h"
@@ -261,6 +262,8 @@ static bool wait_in_flight(struct queue *q)
         /* First: the wake that told of a finished job may be the one that
          * told of the slot, and is used up. */
         queue_reap(q);
+        if (atomic_exchange(&q->aio_lost, false))
+            async_give_up(q);
         if (follow_epoch(q))
             answer_cancelled(q);
         if (q->in_flight == 0)

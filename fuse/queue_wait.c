@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fuse/aio.h"
 #include "fuse/queue.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/sys.h"
@@ -57,7 +58,8 @@ static bool look(struct queue *q)
         cpu_relax();
     }
     return queue_is_stale(q) ||
-           atomic_load_explicit(&q->done, memory_order_relaxed);
+           atomic_load_explicit(&q->done, memory_order_relaxed) ||
+           (q->aio && aio_has_ended(q->aio));
 }
 
 /* For as long as is permitted, if enough others are not at it already. */

@@ -95,6 +95,7 @@ static void begin(struct request *r)
     r->discard = false;
     r->later = NULL;
     r->deferred = false;
+    r->begun = false;
 }
 
 void request_again(struct request *r, const struct fuse_in_header *hdr)
@@ -134,16 +135,6 @@ int request_load(struct request *r)
     }
     r->arg_len = want;
     return 0;
-}
-
-/* Bytes of an iovec array. */
-static size_t iov_bytes(const struct iovec *iov, int count)
-{
-    size_t n = 0;
-
-    for (int i = 0; i < count; i++)
-        n += iov[i].iov_len;
-    return n;
 }
 
 static inline void replied(struct request *r, const struct fuse_out_header *out)

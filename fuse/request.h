@@ -56,6 +56,16 @@ ssize_t request_write_file(struct request *r, int fd, size_t size, off_t off,
 ssize_t request_read_cached(struct request *r, int fd, size_t size, off_t off);
 
 /**
+ * request_begin_read() - request_read_file(), with O_DIRECT, without waiting.
+ * The operation ends without an answer then: that comes by itself.
+ * Context: request_may_defer().
+ * Return: 0: it has begun, and nothing of @r may be used any more; -EOPNOTSUPP:
+ * not with this file, ever; other -errno: not this time.  In both cases nothing
+ * was done.
+ */
+int request_begin_read(struct request *r, int fd, size_t size, off_t off);
+
+/**
  * request_may_defer() - is this a thread whose requests should not block?
  * A ring's, when there is a pool (fuse/policy.h).
  */

@@ -15,6 +15,9 @@
 #include "fuse/request.h"
 #include "vhost/chain.h"
 
+struct aio;
+struct job;
+
 /* Header and arguments of anything but a WRITE: the longest legal one is a
  * SETXATTR with a 64 KiB value; BATCH_FORGET may fill it. */
 #define REQUEST_ARG_MAX ((size_t)128 << 10)
@@ -40,6 +43,9 @@
  * @may_defer: its thread is a ring's, and there is a pool.
  * @crowded:  and other requests of the ring are there.
  * @deferred: it was left to the pool.
+ * @aio, @job: what it may be begun with (fuse/async.h), and its head's place;
+ *            NULL: nothing.  Of a ring's thread only.
+ * @begun:    it was.
  */
 struct request {
     struct chain chain;
@@ -59,7 +65,20 @@ struct request {
     struct waiting *waiting;
     struct request_later *later;
     bool may_defer, crowded, deferred;
+    struct aio *aio;
+    struct job *job;
+    bool begun;
 };
+
+/* Bytes of an iovec array. */
+static inline size_t iov_bytes(const struct iovec *iov, int count)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < count; i++)
+        n += iov[i].iov_len;
+    return n;
+}
 
 /* Return: 0 or -ENOMEM. */
 int request_init(struct request *r);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fuse/async.h"
 #include "fuse/pool.h"
 #include "fuse/queue.h"
 #include "fuse/takeover.h"
@@ -67,6 +68,15 @@ static void sample_thread(struct life_pass *p, pthread_t t)
 {
     (void)t;
     sample(p);
+}
+
+static void sample_all(struct device *d)
+{
+    for_each_thread(d, sample_thread);
+    for (uint32_t i = 0; i < d->nrings; i++) {
+        if (d->queue[i])
+            async_sample(d->queue[i]);
+    }
 }
 
 static void interrupt_thread(struct life_pass *p, pthread_t t)
@@ -203,15 +213,41 @@ static int fence(struct memmap *old[2])
     return ret;
 }
 
+/* What the kernel has under way.  Return: how many rings'. */
+static int mark_lost(struct device *d, bool lost[VRING_MAX])
+{
+    int n = 0;
+
+    for (uint32_t i = 0; i < d->nrings; i++) {
+        lost[i] = d->queue[i] && async_hangs(d->queue[i]);
+        n += lost[i];
+    }
+    d->given_up += (uint32_t)n;
+    return n;
+}
+
+/* The rings' threads give it up before they go over to the new mapping. */
+static void tell_lost(struct device *d, const bool lost[VRING_MAX])
+{
+    for (uint32_t i = 0; i < d->nrings; i++) {
+        if (lost[i])
+            atomic_store(&d->queue[i]->aio_lost, true);
+    }
+}
+
 static int give_up(struct device *d)
 {
-    bool ring_hangs[VRING_MAX] = { false };
+    bool ring_hangs[VRING_MAX] = { false }, lost[VRING_MAX];
     struct job *jobs[GIVE_UP_MAX] = { NULL };
     struct memmap *old[2];
-    int n = mark_hanging(d, ring_hangs, jobs), ret;
+    int n = mark_lost(d, lost), ret = mark_hanging(d, ring_hangs, jobs);
 
-    if (n <= 0)
-        return n;
+    if (ret < 0)
+        return ret;
+    n += ret;
+
+    if (n == 0)
+        return 0;
     log_warn("fuse: %d request(s) hang in the host's file system: given up", n);
     ret = swap_maps(d, old);
     if (ret == 0)
@@ -219,6 +255,7 @@ static int give_up(struct device *d)
     if (ret < 0)
         return ret;
     replace_workers(d, jobs);
+    tell_lost(d, lost);
     ret = wait_moved(d);
     if (ret == 0)
         ret = fence(old);
@@ -236,7 +273,7 @@ static int step(struct rescue *r)
     int ret;
 
     if (!r->sampled) {
-        for_each_thread(r->d, sample_thread);
+        sample_all(r->d);
         r->sampled = true;
         return 0;
     }

@@ -129,6 +129,8 @@ int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
         return SERVE_ABANDONED;
     if (unlikely(r->deferred))
         return SERVE_DEFERRED;
+    if (unlikely(r->begun))
+        return SERVE_BEGUN;
     if (r->later)
         return SERVE_DETACHED;
     PROBE3(req_reply, ring, head, r->hdr.opcode);

@@ -28,12 +28,14 @@ void exec_fini(struct exec *x);
  * SERVE_DETACHED: it is answered later, see later_adopt() of @x->r.later;
  * SERVE_DEFERRED: nothing was done yet, a thread of the pool shall run it (only
  * when @x->r.may_defer);
+ * SERVE_BEGUN: the kernel is at work on it, see async_reap() (the same);
  * -errno of chain_walk(): the ring is broken, nothing was done and @head is
  * not to be pushed.
  */
 #define SERVE_ABANDONED 1
 #define SERVE_DETACHED  2
 #define SERVE_DEFERRED  3
+#define SERVE_BEGUN     4
 int serve_request(struct exec *x, const struct vring *v, uint32_t ring,
                   uint16_t head, uint32_t *used_len);
 

@@ -19,9 +19,11 @@ struct job {
     struct queue *q;
     struct job *next;
     uint16_t head;
-    bool busy;  /* ring's thread only */
-    bool taken; /* made by takeover.c: to be freed */
-    int status; /* of serve_request() */
+    bool busy;       /* off the ring; ring's thread only */
+    bool begun;      /* a READ the kernel is at work on (fuse/async.h) */
+    uint64_t unique; /* its number */
+    bool taken;      /* made by takeover.c: to be freed */
+    int status;      /* of serve_request() */
     uint32_t used_len;
     struct request_later *later; /* SERVE_DETACHED */
 };

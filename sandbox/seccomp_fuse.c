@@ -91,6 +91,8 @@ static const struct sc_rule rules[] = {
     /* Data. */
     SC_ALLOW("pread64"), SC_ALLOW("pwrite64"), SC_ALLOW("preadv"),
     SC_ALLOW("preadv2"), SC_ALLOW("pwritev"), SC_ALLOW("pwritev2"),
+    /* Reads with O_DIRECT, of what it has open. */
+    SC_ALLOW("io_setup"), SC_ALLOW("io_submit"), SC_ALLOW("io_destroy"),
     SC_ALLOW("copy_file_range"), SC_ALLOW("fallocate"), SC_ALLOW("fsync"),
     SC_ALLOW("fdatasync"), SC_ALLOW("sync_file_range"), SC_ALLOW("syncfs"),
     SC_ALLOW("fadvise64"), SC_ALLOW("fadvise64_64"), SC_ALLOW("readahead"),

@@ -38,11 +38,12 @@ struct pt_dir {
  * tells: written by whoever reads, a wrong guess costs time only.
  */
 enum pt_pace {
-    PT_PACE_ASK,    /* RWF_NOWAIT says */
-    PT_PACE_FAST,   /* it can not; reads have been fast */
-    PT_PACE_DOUBT,  /* it can not; one may have been slow */
-    PT_PACE_SLOW,   /* it can not; reads have been slow */
-    PT_PACE_DIRECT, /* O_DIRECT, for good */
+    PT_PACE_ASK,          /* RWF_NOWAIT says */
+    PT_PACE_FAST,         /* it can not; reads have been fast */
+    PT_PACE_DOUBT,        /* it can not; one may have been slow */
+    PT_PACE_SLOW,         /* it can not; reads have been slow */
+    PT_PACE_DIRECT,       /* O_DIRECT, for good */
+    PT_PACE_DIRECT_WAITS, /* and it can not be begun without waiting */
 };
 
 struct pt_handle {

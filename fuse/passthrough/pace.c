@@ -69,6 +69,27 @@ static ssize_t defer(struct request *r)
     return PT_DEFERRED;
 }
 
+static bool is_direct(const struct pt_handle *h)
+{
+    return pace_of(h) >= PT_PACE_DIRECT;
+}
+
+/* What can not be begun goes to the pool. */
+static ssize_t begin_read(struct request *r, struct pt_handle *h, size_t size,
+                          off_t off)
+{
+    int ret;
+
+    if (pace_of(h) == PT_PACE_DIRECT_WAITS)
+        return defer(r);
+    ret = request_begin_read(r, h->fd, size, off);
+    if (likely(ret == 0))
+        return PT_DEFERRED;
+    if (ret == -EOPNOTSUPP)
+        set_pace(h, PT_PACE_DIRECT_WAITS);
+    return defer(r);
+}
+
 static ssize_t ask(struct request *r, struct pt_handle *h, size_t size,
                    off_t off)
 {
@@ -92,8 +113,9 @@ ssize_t pt_read_paced(struct request *r, struct pt_handle *h, size_t size,
         return may_defer ? ask(r, h, size, off)
                          : request_read_file(r, h->fd, size, off);
     case PT_PACE_DIRECT:
+    case PT_PACE_DIRECT_WAITS:
         return may_defer && request_is_crowded(r)
-                   ? defer(r)
+                   ? begin_read(r, h, size, off)
                    : request_read_file(r, h->fd, size, off);
     case PT_PACE_SLOW:
         return may_defer ? defer(r) : read_measured(r, h, size, off);
@@ -105,9 +127,13 @@ ssize_t pt_read_paced(struct request *r, struct pt_handle *h, size_t size,
     return read_here(r, h, size, off);
 }
 
+/*
+ * Writes are not begun as reads are: their end takes a thread of the kernel's,
+ * which where the CPUs are busy comes later than one of ours.
+ */
 bool pt_defer_write(struct request *r, const struct pt_handle *h)
 {
-    if (likely(pace_of(h) != PT_PACE_DIRECT) || !request_may_defer(r) ||
+    if (likely(!is_direct(h)) || !request_may_defer(r) ||
         !request_is_crowded(r))
         return false;
     request_defer(r);

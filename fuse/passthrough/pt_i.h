@@ -278,11 +278,12 @@ void pt_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 
 /* pace.c: requests that would hold up others. */
 
-/* No errno: the request was left to the pool, and ends without an answer. */
+/* No errno: the request was begun, or left to the pool, and ends without an
+ * answer. */
 #define PT_DEFERRED (-4096)
 
 /**
- * pt_read_paced() - request_read_file(), or leave it to the pool.
+ * pt_read_paced() - request_read_file(), unless it would hold up others.
  * Return: as that, or PT_DEFERRED.
  */
 ssize_t pt_read_paced(struct request *r, struct pt_handle *h, size_t size,

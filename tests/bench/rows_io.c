@@ -235,6 +235,10 @@ static int no_direct(struct scene *s, const char *who)
     return 1;
 }
 
+/*
+ * With O_DIRECT nothing of the file is in the host's page cache, nor comes
+ * there by our looking at it: a direct write has to throw out what is.
+ */
 static int open_host(struct scene *s, int flags)
 {
     const struct row_io *io = &s->row->io;
@@ -245,19 +249,23 @@ static int open_host(struct scene *s, int flags)
         if (!s->written)
             return -ENOMEM;
     }
-    s->data_fd = share_open_data(s->share, io->write ? "w" : "r", flags);
-    return s->data_fd < 0 ? s->data_fd : 0;
+    s->data_fd = share_open_data(s->share, io->write ? "w" : "r",
+                                 flags | (io->direct ? O_DIRECT : 0));
+    if (s->data_fd == -EINVAL && io->direct)
+        return no_direct(s, "no O_DIRECT on this file system");
+    if (s->data_fd < 0)
+        return s->data_fd;
+    if (io->direct && fsync(s->data_fd) == 0)
+        (void)posix_fadvise(s->data_fd, 0, 0, POSIX_FADV_DONTNEED);
+    return 0;
 }
 
 static int native_io_setup(struct scene *s)
 {
     const struct row_io *io = &s->row->io;
-    int ret = open_host(s, (io->write ? O_RDWR : O_RDONLY) |
-                               (io->direct ? O_DIRECT : 0));
+    int ret = open_host(s, io->write ? O_RDWR : O_RDONLY);
 
-    if (ret == -EINVAL && io->direct)
-        return no_direct(s, "no O_DIRECT on this file system");
-    if (ret < 0)
+    if (ret != 0)
         return ret;
     s->buf = aligned_alloc(GUEST_PAGE, io->block);
     if (!s->buf)
@@ -270,11 +278,7 @@ static int native_io_setup(struct scene *s)
 static int check_direct(struct scene *s)
 {
     char path[128];
-    int fd = share_open_data(s->share, "r", O_RDONLY | O_DIRECT);
 
-    if (fd < 0)
-        return no_direct(s, "no O_DIRECT on this file system");
-    close(fd);
     snprintf(path, sizeof(path), "%s/data/%s", s->share->root,
              s->row->io.write ? "w" : "r");
     if (!peer_has_direct(s->peer, path))
@@ -291,7 +295,7 @@ static int io_setup(struct scene *s)
         (io->write ? O_RDWR : O_RDONLY) | (io->direct ? (uint32_t)O_DIRECT : 0);
     int ret = open_host(s, O_RDONLY);
 
-    if (ret < 0)
+    if (ret != 0)
         return ret;
     if (io->write && s->max_write < io->block) {
         snprintf(s->why, sizeof(s->why), "max_write is %u", s->max_write);

@@ -20,6 +20,7 @@ const char *const place_name[PLACES] = {
     [RING_DRAINS]       = "the ring's thread is about to drain the kick",
     [RING_DRAINED]      = "the ring's thread has drained the kick",
     [RING_IN_REQUEST]   = "the ring's thread is in a request",
+    [RING_BEGINS]       = "the ring's thread begins a read",
     [RING_CALLS]        = "the ring's thread is about to call",
     [RING_CALLED]       = "the ring's thread has called",
     [CONTROL_SEES]      = "control has a message to read",
@@ -180,6 +181,8 @@ static bool is_at(const struct hold *h, enum place place, bool ended,
         return ended && on_eventfd(h, SYS_read, h->kick_id);
     case RING_IN_REQUEST:
         return !ended && is_stat(h->nr);
+    case RING_BEGINS:
+        return !ended && h->nr == SYS_io_submit;
     case RING_CALLS:
         return !ended && on_eventfd(h, SYS_write, h->call_id);
     case RING_CALLED:

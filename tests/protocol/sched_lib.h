@@ -55,6 +55,7 @@ enum place {
     RING_IN_REQUEST, /* about to ask the host's file system */
     RING_CALLS,      /* used ring written, call fd not yet */
     RING_CALLED,     /* call fd written */
+    RING_BEGINS,     /* about to have a direct read begun */
     /* The control process. */
     CONTROL_SEES,      /* poll has returned, nothing read yet */
     CONTROL_PUBLISHED, /* slot published, ring not yet woken */

@@ -72,6 +72,17 @@ ssize_t request_write_file(struct request *r, int fd, size_t size, off_t off,
     return n < 0 ? -errno : n;
 }
 
+/* Begun, the payload is as if the kernel had not got to it yet. */
+int request_begin_read(struct request *r, int fd, size_t size, off_t off)
+{
+    (void)fd;
+    (void)size;
+    (void)off;
+    r->asked_begin++;
+    r->begun = r->begin_says == 0;
+    return r->begin_says;
+}
+
 void *request_scratch(struct request *r, size_t size)
 {
     return size <= REQUEST_SCRATCH_MAX ? r->scratch : NULL;
@@ -127,8 +138,6 @@ void request_undetach(struct request *r, struct request_later *l)
 {
     (void)l;
     r->detached = false;
-    r->deferred = false;
-    r->asked_cache = 0;
 }
 
 void request_later_done(struct request_later *l, int err)
@@ -273,7 +282,9 @@ int mock_send(struct fuse_session *se, struct request *r, uint32_t opcode,
     r->arg_len = arg_len;
     r->detached = false;
     r->deferred = false;
+    r->begun = false;
     r->asked_cache = 0;
+    r->asked_begin = 0;
     atomic_store(&r->later_done, false);
     current = r;
     raw = pt_raw_op(opcode);

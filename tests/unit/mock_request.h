@@ -28,13 +28,14 @@ struct request {
     bool may_defer, crowded;
     unsigned int takes_us; /* every read */
     ssize_t cache_says;    /* of request_read_cached(): -errno; 0: it reads */
+    int begin_says;        /* of request_begin_read() */
 
     /* Set by the call. */
     unsigned int answers; /* how often it was answered */
     int error;
     size_t reply_len; /* bytes of payload */
-    unsigned int asked_cache;
-    bool deferred;
+    unsigned int asked_cache, asked_begin;
+    bool deferred, begun;
     uint8_t *reply;
 
     struct fuse_in_header hdr;

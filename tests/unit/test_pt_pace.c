@@ -94,24 +94,56 @@ static void where_nobody_can_tell_the_time_does(void)
     mock_stop(&m);
 }
 
-static void direct_io_goes_to_the_pool_from_a_crowd(void)
+static int direct_read(void)
+{
+    return mock_read(&m, FUSE_READ, node, fh, 0, 5);
+}
+
+static int direct_write(void)
+{
+    return mock_write(&m, node, fh, 0, "x", 1);
+}
+
+static void direct_reads_of_a_crowd_are_begun(void)
 {
     if (start(O_RDWR | O_DIRECT)) {
         m.r->crowded = true;
-        CHECK_EQ(mock_read(&m, FUSE_READ, node, fh, 0, 5), 1, "");
-        CHECK(m.r->deferred, "READ");
-        CHECK_EQ(mock_write(&m, node, fh, 0, "x", 1), 1, "");
-        CHECK(m.r->deferred, "WRITE");
+        CHECK_EQ(direct_read(), 1, "not answered");
+        CHECK(m.r->begun && !m.r->deferred, "");
+        CHECK_EQ(direct_write(), 1, "not answered");
+        CHECK(m.r->deferred && !m.r->begun, "WRITE is left to the pool");
+        m.r->begin_says = -EAGAIN;
+        CHECK_EQ(direct_read(), 1, "not answered");
+        CHECK(m.r->deferred, "not now, so the pool does it");
+        direct_read();
+        CHECK_EQ(m.r->asked_begin, 1, "and each time anew");
         m.r->crowded = false;
-        mock_read(&m, FUSE_READ, node, fh, 0, 5);
+        direct_read();
+        CHECK_EQ(m.r->asked_begin, 0, "alone");
+    }
+    mock_stop(&m);
+}
+
+static void direct_io_that_takes_waiting_goes_to_the_pool(void)
+{
+    if (start(O_RDWR | O_DIRECT)) {
+        m.r->begin_says = -EOPNOTSUPP;
+        m.r->crowded = true;
+        CHECK_EQ(direct_read(), 1, "");
+        CHECK(m.r->deferred, "READ");
+        CHECK_EQ(direct_write(), 1, "");
+        CHECK(m.r->deferred, "WRITE");
+        CHECK_EQ(m.r->asked_begin, 0, "asked once for all");
+        m.r->crowded = false;
+        direct_read();
         CHECK(!m.r->deferred, "alone: READ");
-        mock_write(&m, node, fh, 0, "x", 1);
+        direct_write();
         CHECK(!m.r->deferred, "alone: WRITE");
         m.r->crowded = true;
         m.r->may_defer = false;
-        mock_read(&m, FUSE_READ, node, fh, 0, 5);
+        direct_read();
         CHECK(!m.r->deferred, "in the pool: READ");
-        mock_write(&m, node, fh, 0, "x", 1);
+        direct_write();
         CHECK(!m.r->deferred, "in the pool: WRITE");
     }
     mock_stop(&m);
@@ -130,5 +162,6 @@ static void writes_to_the_cache_stay(void)
 TAP_MAIN(TEST(what_is_in_memory_is_read_at_once),
          TEST(what_is_not_is_left_to_the_pool),
          TEST(where_nobody_can_tell_the_time_does),
-         TEST(direct_io_goes_to_the_pool_from_a_crowd),
+         TEST(direct_reads_of_a_crowd_are_begun),
+         TEST(direct_io_that_takes_waiting_goes_to_the_pool),
          TEST(writes_to_the_cache_stay))
