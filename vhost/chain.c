@@ -10,6 +10,9 @@
 #define DESC_F_WRITE    2
 #define DESC_F_INDIRECT 4
 
+/* Where so many follow in a table take_row() pays. */
+#define ROW_MIN 8
+
 /* A buffer laid over two regions makes two spans; some room for those. */
 #define CHAIN_MAX_SPANS (CHAIN_MAX_DESCS + 512)
 
@@ -43,31 +46,39 @@ void chain_fini(struct chain *c)
     c->gpa = NULL;
 }
 
+#define DESC_BYTES sizeof(struct vring_desc_raw)
+
 /*
- * Fields of a descriptor, each read once: the guest can change it under our
+ * Words of a descriptor, each read once: the guest can change it under our
  * eyes, and the compiler may not go back for what it has read.  memcpy: an
  * indirect table may begin at any byte.
  */
-#define READ_FIELD(name, type, to_host)                                        \
-    static inline type name(const uint8_t *p)                                  \
+#define READ_WORD(name, type, to_host)                                         \
+    static inline uint64_t name(const uint8_t *p)                              \
     {                                                                          \
+        uint64_t read;                                                         \
         type v;                                                                \
                                                                                \
         memcpy(&v, p, sizeof(v));                                              \
-        __asm__ __volatile__("" : "+r"(v));                                    \
-        return to_host(v);                                                     \
+        read = to_host(v);                                                     \
+        __asm__ __volatile__("" : "+r"(read));                                 \
+        return read;                                                           \
     }
-READ_FIELD(read_64, uint64_t, le64toh)
-READ_FIELD(read_32, uint32_t, le32toh)
-READ_FIELD(read_16, uint16_t, le16toh)
+READ_WORD(read_64, uint64_t, le64toh)
+READ_WORD(read_32, uint32_t, le32toh)
 
-static inline struct vring_desc_raw desc_copy(const uint8_t *d)
+/* A descriptor, copied.  @link: flags, and above them which one is next. */
+struct desc {
+    uint64_t addr, len, link;
+};
+#define LINK(flags, next) ((uint64_t)(flags) | (uint64_t)(next) << 16)
+
+static inline struct desc desc_copy(const uint8_t *d)
 {
-    return (struct vring_desc_raw){
-        .addr = read_64(d),
+    return (struct desc){
+        .addr = read_64(d + offsetof(struct vring_desc_raw, addr)),
         .len = read_32(d + offsetof(struct vring_desc_raw, len)),
-        .flags = read_16(d + offsetof(struct vring_desc_raw, flags)),
-        .next = read_16(d + offsetof(struct vring_desc_raw, next)),
+        .link = read_32(d + offsetof(struct vring_desc_raw, flags)),
     };
 }
 
@@ -128,24 +139,23 @@ static __attribute__((noinline)) int add_buffer(struct chain *c,
 /**
  * struct walk - a walk under way.
  * @table, @n:  where descriptors are, how many.
- * @left:       how many more there may be.
+ * @idx, @left: which is next, how many more there may be.
+ * @rows:       up to which of them take_row() is tried.
  * @r:          the region of the last buffer; the next lies in it too, as a
  *              rule.  One that holds nothing where each buffer is logged.
- * @first, @at: spans of the part that is being filled: where it begins, where
- *              the next one goes.
- * @limit:      of @at.
+ * @at, @limit: where the next span goes, and the end of the room for them.
  * @end:        one past the last span; NULL when there is none to merge with.
- * @bytes:      of the part.
+ * @bytes:      of the part that is being filled; in struct chain.
  * @part:       DESC_F_WRITE in the writable one, 0 before.
  */
 struct walk {
     const uint8_t *table;
-    uint32_t n, left;
+    uint32_t idx, n, left, rows;
     const struct memregion *r;
-    struct iovec *first, *at, *limit;
+    struct iovec *at, *limit;
     uint8_t *end;
-    uint64_t bytes;
-    uint16_t part;
+    uint64_t *bytes;
+    uint64_t part;
     bool in_indirect;
 };
 
@@ -160,25 +170,30 @@ static inline void begin_walk(struct chain *c, struct walk *w,
     /* The table may be another than last time's; what is at that place of it
      * is as good a guess as any. */
     w->r = v->log || c->region >= v->mm->n ? &nothing : &v->mm->r[c->region];
-    w->first = w->at = c->iov;
+    w->at = c->iov;
     w->limit = c->iov + CHAIN_MAX_SPANS;
+    w->bytes = &c->readable_bytes;
 }
 
-static inline void end_part(struct chain *c, struct walk *w)
+static inline uint32_t spans(const struct chain *c, const struct walk *w)
 {
-    uint32_t n = (uint32_t)(w->at - w->first);
+    return (uint32_t)(w->at - c->iov);
+}
 
-    if (w->part) {
-        c->n_writable = n;
-        c->writable_bytes = w->bytes;
-    } else {
-        c->n_readable = n;
-        c->readable_bytes = w->bytes;
-    }
+static inline void begin_writable(struct chain *c, struct walk *w)
+{
+    c->n_readable = spans(c, w);
+    w->bytes = &c->writable_bytes;
     w->part = DESC_F_WRITE;
-    w->first = w->at;
     w->end = NULL;
-    w->bytes = 0;
+}
+
+static inline void end_walk(struct chain *c, const struct walk *w)
+{
+    if (w->part)
+        c->n_writable = spans(c, w) - c->n_readable;
+    else
+        c->n_readable = spans(c, w);
 }
 
 /*
@@ -186,16 +201,15 @@ static inline void end_part(struct chain *c, struct walk *w)
  * replaces may be no longer than what one chain may hold.
  */
 static inline int enter_indirect(struct chain *c, struct walk *w,
-                                 const struct vring *v,
-                                 const struct vring_desc_raw *d)
+                                 const struct vring *v, const struct desc *d)
 {
     const struct memregion *r = w->r;
 
-    if (w->in_indirect || !v->indirect || (d->flags & DESC_F_NEXT))
+    if (w->in_indirect || !v->indirect || (d->link & DESC_F_NEXT))
         return -EINVAL;
-    if (d->len == 0 || d->len % sizeof(*d) != 0)
+    if (d->len == 0 || d->len % DESC_BYTES != 0)
         return -EINVAL;
-    if (d->len / sizeof(*d) > CHAIN_MAX_DESCS)
+    if (d->len / DESC_BYTES > CHAIN_MAX_DESCS)
         return -E2BIG;
     if (unlikely(!memregion_holds(r, d->addr, d->len))) {
         r = memmap_find(v->mm, (gpa_t){ d->addr });
@@ -205,18 +219,20 @@ static inline int enter_indirect(struct chain *c, struct walk *w,
     c->n_descs = v->size - w->left;
     w->in_indirect = true;
     w->table = r->va + (d->addr - r->gpa);
-    w->n = w->left = d->len / sizeof(*d);
+    w->idx = 0;
+    w->n = w->left = (uint32_t)(d->len / DESC_BYTES);
+    if (w->n > ROW_MIN && !v->log)
+        w->rows = w->n - ROW_MIN;
     return 0;
 }
 
 static inline int take_buffer(struct chain *c, struct walk *w,
-                              const struct vring *v,
-                              const struct vring_desc_raw *d)
+                              const struct vring *v, const struct desc *d)
 {
     uint8_t *va;
     int n;
 
-    w->bytes += d->len;
+    *w->bytes += d->len;
     if (likely(memregion_holds(w->r, d->addr, d->len))) {
         va = w->r->va + (d->addr - w->r->gpa);
         if (va == w->end)
@@ -228,61 +244,120 @@ static inline int take_buffer(struct chain *c, struct walk *w,
         w->end = va + d->len;
         return 0;
     }
-    n = add_buffer(c, v->mm, d->addr, d->len, (uint32_t)(w->first - c->iov),
-                   (uint32_t)(w->at - c->iov));
+    n = add_buffer(c, v->mm, d->addr, d->len, c->n_readable, spans(c, w));
     if (n < 0)
         return n;
     w->at = c->iov + n;
-    if (w->at > w->first)
+    if ((uint32_t)n > c->n_readable)
         w->end = (uint8_t *)w->at[-1].iov_base + w->at[-1].iov_len;
     if (!v->log && d->len > 0)
         w->r = &v->mm->r[c->region];
     return 0;
 }
 
+/* How far take_row() has come; two words, which fit in registers. */
+struct row {
+    const uint8_t *d;
+    struct iovec *at;
+};
+
+/*
+ * What nearly all of a large request is: descriptors one behind the other in
+ * their table, each a buffer in the region @in and of the part that is being
+ * filled.  All that there may be of such a one is known beforehand, but for
+ * its address and length.
+ * @link:  what the first says behind those.
+ * @stop:  the end of the row; no more of them than there is room for spans.
+ * @end, @bytes: as in struct walk.
+ * Return: the first descriptor that is anything else, or @stop.
+ */
+static __attribute__((noinline)) struct row
+take_row(struct row row, const uint8_t *stop, uint64_t link,
+         const struct memregion *in, uint8_t *end, uint64_t *bytes)
+{
+    const struct memregion r = *in;
+    const uint64_t va = (uintptr_t)r.va - r.gpa; /* of the guest's address 0 */
+    uint64_t sum = 0;
+
+    for (; row.d != stop; row.d += DESC_BYTES, link += LINK(0, 1)) {
+        struct desc d = desc_copy(row.d);
+        uint8_t *p = (uint8_t *)(uintptr_t)(va + d.addr);
+
+        if (d.link != link || !memregion_holds(&r, d.addr, d.len))
+            break;
+        if (p == end)
+            row.at[-1].iov_len += d.len;
+        else
+            *row.at++ = (struct iovec){ p, d.len };
+        end = p + d.len;
+        sum += d.len;
+    }
+    *bytes += sum;
+    return row;
+}
+
+/* Have as much done by take_row() as it can. */
+static inline void take_rows(struct walk *w)
+{
+    const uint8_t *first = w->table + w->idx * DESC_BYTES;
+    size_t most = MIN(w->left, w->n - w->idx), taken;
+    struct row row = { first, w->at };
+
+    most = MIN(most, (size_t)(w->limit - w->at));
+    row = take_row(row, first + most * DESC_BYTES,
+                   LINK(w->part | DESC_F_NEXT, w->idx + 1), w->r, w->end,
+                   w->bytes);
+    taken = (size_t)(row.d - first) / DESC_BYTES;
+    if (taken == 0)
+        return;
+    w->at = row.at;
+    w->end = (uint8_t *)w->at[-1].iov_base + w->at[-1].iov_len;
+    w->left -= (uint32_t)taken;
+    w->idx += (uint32_t)taken;
+}
+
 int chain_walk(struct chain *c, const struct vring *v, uint16_t head)
 {
     struct walk w = {
         .table = (const uint8_t *)v->desc,
+        .idx = head,
         .n = v->size,
         .left = v->size,
     };
-    uint32_t idx = head;
 
     begin_walk(c, &w, v);
     for (;;) {
-        struct vring_desc_raw d;
+        struct desc d;
         int ret;
 
-        if (unlikely(idx >= w.n))
+        if (unlikely(w.idx < w.rows))
+            take_rows(&w);
+        if (unlikely(w.idx >= w.n))
             return -EINVAL;
         if (unlikely(w.left-- == 0))
             return -ELOOP;
-        d = desc_copy(w.table + (size_t)idx * sizeof(d));
-        if (d.flags != (w.part | DESC_F_NEXT)) {
-            if (d.flags & DESC_F_INDIRECT) {
-                ret = enter_indirect(c, &w, v, &d);
-                if (ret < 0)
-                    return ret;
-                idx = 0;
-                continue;
-            }
-            if ((d.flags & DESC_F_WRITE) != w.part) {
-                if (w.part)
-                    return -EINVAL; /* readable behind writable */
-                end_part(c, &w);
-            }
+        d = desc_copy(w.table + w.idx * DESC_BYTES);
+        if (d.link & DESC_F_INDIRECT) {
+            ret = enter_indirect(c, &w, v, &d);
+            if (ret < 0)
+                return ret;
+            continue;
+        }
+        if ((d.link & DESC_F_WRITE) != w.part) {
+            if (w.part)
+                return -EINVAL; /* readable behind writable */
+            begin_writable(c, &w);
         }
         ret = take_buffer(c, &w, v, &d);
         if (unlikely(ret < 0))
             return ret;
-        if (!(d.flags & DESC_F_NEXT))
+        if (!(d.link & DESC_F_NEXT))
             break;
-        idx = d.next;
+        w.idx = (uint32_t)(d.link >> 16);
     }
     if (!w.in_indirect)
         c->n_descs = v->size - w.left;
-    end_part(c, &w);
+    end_walk(c, &w);
     return 0;
 }
 

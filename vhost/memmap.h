@@ -45,10 +45,10 @@ struct memmap {
 static inline bool memregion_holds(const struct memregion *r, uint64_t gpa,
                                    uint64_t len)
 {
-    uint64_t off = gpa - r->gpa;
+    uint64_t left = r->gpa + r->size - gpa;
 
-    /* Below @r->gpa this wraps to more than a region can be long. */
-    return off < r->size && len - 1 < r->size - off;
+    /* Of a byte outside this wraps to more than the region has. */
+    return left <= r->size && len - 1 < left;
 }
 
 /**

@@ -35,6 +35,11 @@ def chains():
          head() + desc(0, BUF, 40, NEXT, 1, TABLE)
          + desc(1, BUF + 64, 128, WRITE, 0, TABLE)
          + desc(0, TABLE, 32, INDIRECT) + offer() + SERVE)
+    save("chain", "indirect_long",
+         head() + b"".join(desc(i, BUF + 64 * i, 32, NEXT | (i // 16 * WRITE),
+                                i + 1, TABLE) for i in range(32))
+         + desc(32, BUF, 9, WRITE, 0, TABLE)
+         + desc(0, TABLE, 33 * 16, INDIRECT) + offer() + SERVE)
     save("chain", "indirect_within_indirect",
          head() + desc(0, TABLE, 16, INDIRECT, 0, TABLE)
          + desc(0, TABLE, 16, INDIRECT) + offer() + SERVE)

@@ -173,6 +173,9 @@ static void more_spans_than_there_is_room_for_break_the_ring(void)
     CHECK_EQ(chain_walk(&c, &v, MAX - 1), 0, "a table full");
     CHECK_EQ(c.n_readable, MAX, "");
     CHECK_EQ(chain_walk(&c, &v, MAX - 600), -E2BIG, "two tables full");
+    d[2 * MAX - 1].flags = N;
+    d[2 * MAX - 1].next = 0;
+    CHECK_EQ(chain_walk(&c, &v, MAX - 1), -ELOOP, "round and round");
     memmap_put(none);
     memmap_put(big);
     chain_fini(&c);
@@ -183,7 +186,8 @@ static void empty_buffers_are_skipped(void)
     setup();
     DESC(0, 0, 0, N, 1);
     DESC(1, BASE + 0x3000, 8, N, 2);
-    DESC(2, 0, 0, W, 0);
+    DESC(2, BASE + 0x4000, 0, N, 3);
+    DESC(3, 0, 0, W, 0);
     CHECK_EQ(chain_walk(&chain, &ring, 0), 0, "");
     CHECK_EQ(chain.n_readable, 1, "");
     CHECK_EQ(chain.n_writable, 0, "");
@@ -288,6 +292,114 @@ static void a_bad_chain_is_told_by_what_is_wrong(void)
     teardown();
 }
 
+/* Descriptors of a chain long enough to be taken a row at a time; half of them
+ * readable. */
+#define LONG 24
+
+static const struct {
+    const char *why;
+    uint64_t addr;
+    uint32_t len;
+    int next; /* behind its own place; 0: to itself */
+    uint16_t clear, set;
+} oddities[] = {
+    { "as all others", BASE + 0x3000, 16, 1, 0, 0 },
+    { "empty", BASE + 0x3000, 0, 1, 0, 0 },
+    { "empty, nowhere", 0, 0, 1, 0, 0 },
+    { "touches the one before", BASE + 0x4000 - 16, 16, 1, 0, 0 },
+    { "up to the region's end", BASE + HALF - 16, 16, 1, 0, 0 },
+    { "over the region's end", BASE + HALF - 15, 16, 1, 0, 0 },
+    { "in the other region", BASE + HALF, 16, 1, 0, 0 },
+    { "below all memory", BASE - 1, 16, 1, 0, 0 },
+    { "past all memory", BASE + 2 * HALF - 15, 16, 1, 0, 0 },
+    { "longer than all memory", BASE + 0x3000, UINT32_MAX, 1, 0, 0 },
+    { "wraps", UINT64_MAX, 16, 1, 0, 0 },
+    { "leaves one out", BASE + 0x3000, 16, 2, 0, 0 },
+    { "goes back", BASE + 0x3000, 16, -1, 0, 0 },
+    { "leads to itself", BASE + 0x3000, 16, 0, 0, 0 },
+    { "leads past the table", BASE + 0x3000, 16, LONG, 0, 0 },
+    { "is the last", BASE + 0x3000, 16, 1, N, 0 },
+    { "is not the last", BASE + 0x3000, 16, 1, 0, N },
+    { "is writable", BASE + 0x3000, 16, 1, 0, W },
+    { "is readable", BASE + 0x3000, 16, 1, W, 0 },
+    { "has a flag nobody knows", BASE + 0x3000, 16, 1, 0, 8 },
+};
+
+/* Pieces that do not touch, and at @at one that is odd. */
+static void put_long(size_t byte_off, unsigned int at, size_t odd)
+{
+    for (unsigned int i = 0; i < LONG; i++) {
+        unsigned int flags = (i < LONG / 2 ? 0 : W) | (i < LONG - 1 ? N : 0);
+
+        put_desc(byte_off, i, BASE + 0x4000 + 32 * (i - at), 16,
+                 (uint16_t)flags, (uint16_t)(i + 1));
+        if (i == at)
+            put_desc(
+                byte_off, i, oddities[odd].addr, oddities[odd].len,
+                (uint16_t)((flags & ~oddities[odd].clear) | oddities[odd].set),
+                (uint16_t)((int)i + oddities[odd].next));
+    }
+}
+
+/* Wherever the odd one is, and whatever: as one after the other it is. */
+static void a_row_in_a_table_is_no_other_chain(void)
+{
+    struct chain row;
+
+    setup();
+    CHECK_EQ(chain_init(&row), 0, "");
+    ring.size = LONG;
+    for (size_t odd = 0; odd < ARRAY_SIZE(oddities); odd++) {
+        for (unsigned int at = 0; at < LONG; at++) {
+            const char *why = oddities[odd].why;
+            int want, n;
+
+            put_long(0, at, odd);
+            want = chain_walk(&chain, &ring, 0);
+            put_long(TABLE, at, odd);
+            DESC(0, BASE + TABLE, LONG * 16, I, 0);
+            CHECK_EQ(chain_walk(&row, &ring, 0), want, why);
+            if (want < 0)
+                continue;
+            n = (int)(chain.n_readable + chain.n_writable);
+            CHECK_EQ(row.n_readable, chain.n_readable, why);
+            CHECK_EQ(row.n_writable, chain.n_writable, why);
+            CHECK_EQ(row.readable_bytes, chain.readable_bytes, why);
+            CHECK_EQ(row.writable_bytes, chain.writable_bytes, why);
+            CHECK_MEM(row.iov, chain.iov, (size_t)n * sizeof(*row.iov), why);
+        }
+    }
+    chain_fini(&row);
+    teardown();
+}
+
+/* Who leaves some out has more left than the table has. */
+static void a_row_ends_with_its_table(void)
+{
+    enum { PAGE = 4096, FREE = PAGE - LONG * 16 };
+    struct memmap *page = calloc(1, sizeof(*page) + sizeof(page->r[0]));
+    uint8_t *va = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct vring_desc_raw *d = (struct vring_desc_raw *)(va + FREE);
+
+    setup();
+    CHECK(page && va != MAP_FAILED, "");
+    CHECK_EQ(mprotect(va + PAGE, PAGE, PROT_NONE), 0, "");
+    page->n = 1;
+    page->r[0] = (struct memregion){ .gpa = BASE, .size = PAGE, .va = va };
+    for (unsigned int i = 0; i < LONG; i++)
+        d[i] = (struct vring_desc_raw){ BASE, 16, N, (uint16_t)(i + 1) };
+    d[0].next = 5;
+    DESC(0, BASE + FREE, LONG * 16, I, 0);
+    memmap_put(ring.mm);
+    ring.mm = page;
+    CHECK_EQ(chain_walk(&chain, &ring, 0), -EINVAL, "nothing behind it");
+    ring.mm = NULL;
+    munmap(va, 2 * PAGE);
+    free(page);
+    teardown();
+}
+
 static void copies_cross_spans_and_stop_at_the_end(void)
 {
     uint8_t buf[64];
@@ -388,6 +500,8 @@ TAP_MAIN(TEST(a_chain_splits_into_readable_and_writable),
          TEST(an_indirect_table_takes_the_chains_place),
          TEST(an_indirect_table_may_begin_at_any_byte),
          TEST(a_bad_chain_is_told_by_what_is_wrong),
+         TEST(a_row_in_a_table_is_no_other_chain),
+         TEST(a_row_ends_with_its_table),
          TEST(copies_cross_spans_and_stop_at_the_end),
          TEST(a_part_of_the_spans_is_an_iovec),
          TEST(spans_behind_a_header_are_taken_as_they_are),
