@@ -48,17 +48,18 @@ static void add_idle_locked(struct pool *p, struct worker *w)
 /* Wait for a job or a ring.  Return: false when the pool stops. */
 static bool wait_for_work(struct pool *p, struct worker *w)
 {
-    bool stop;
+    bool idle;
 
     pthread_mutex_lock(&p->lock);
     w->job = p->stop ? NULL : next_job_locked(p);
-    if (!w->job)
+    idle = !w->job && !p->stop;
+    if (idle)
         add_idle_locked(p, w);
-    while (!w->job && !w->q && !p->stop)
-        pthread_cond_wait(&w->given, &p->lock);
-    stop = !w->job && !w->q;
     pthread_mutex_unlock(&p->lock);
-    return !stop;
+    /* No condition variable: its waiters wake to wait for the lock. */
+    while (idle && sem_wait(&w->given) < 0)
+        ; /* a signal (fuse/rescue.c) */
+    return w->job || w->q;
 }
 
 /* Return: false when it was given up meanwhile. */
@@ -173,12 +174,6 @@ int pool_replace(struct pool *p, unsigned int i)
     return ret;
 }
 
-static void give_locked(struct worker *w, struct job *job)
-{
-    w->job = job;
-    pthread_cond_signal(&w->given);
-}
-
 void pool_submit(struct pool *p, struct job *job)
 {
     struct worker *w;
@@ -188,12 +183,14 @@ void pool_submit(struct pool *p, struct job *job)
     w = p->idle;
     if (w) {
         p->idle = w->next_idle;
-        give_locked(w, job);
+        w->job = job;
     } else {
         *p->last = job;
         p->last = &job->next;
     }
     pthread_mutex_unlock(&p->lock);
+    if (w)
+        sem_post(&w->given);
 }
 
 struct worker *pool_take_idle(struct pool *p)
@@ -210,12 +207,10 @@ struct worker *pool_take_idle(struct pool *p)
 
 void pool_give_back(struct pool *p, struct worker *w)
 {
-    struct job *job;
-
     pthread_mutex_lock(&p->lock);
-    job = next_job_locked(p);
-    if (job)
-        give_locked(w, job);
+    w->job = next_job_locked(p);
+    if (w->job)
+        sem_post(&w->given);
     else
         add_idle_locked(p, w);
     pthread_mutex_unlock(&p->lock);
@@ -228,10 +223,8 @@ void pool_swap(struct pool *p, struct worker *out, struct worker *in,
         if (p->workers[i] == out)
             p->workers[i] = in;
     }
-    pthread_mutex_lock(&p->lock);
     out->q = q;
-    pthread_cond_signal(&out->given);
-    pthread_mutex_unlock(&p->lock);
+    sem_post(&out->given);
 }
 
 bool pool_stop(struct pool *p, int timeout_ms)
@@ -247,7 +240,7 @@ bool pool_stop(struct pool *p, int timeout_ms)
     pthread_mutex_lock(&p->lock);
     p->stop = true;
     for (unsigned int i = 0; i < p->n; i++)
-        pthread_cond_signal(&p->workers[i]->given);
+        sem_post(&p->workers[i]->given);
     while (p->running > 0 && ret == 0)
         ret = pthread_cond_timedwait(&p->ended, &p->lock, &until);
     all = p->running == 0;

@@ -21,7 +21,7 @@ struct worker *worker_create(struct life *life, struct pool *pool,
     }
     w->pool = pool;
     w->q = q;
-    pthread_cond_init(&w->given, NULL);
+    sem_init(&w->given, 0, 0);
     return w;
 }
 
@@ -48,7 +48,7 @@ int worker_start(struct worker *w)
 
 void worker_destroy(struct worker *w)
 {
-    pthread_cond_destroy(&w->given);
+    sem_destroy(&w->given);
     exec_fini(&w->exec);
     free(w);
 }

@@ -8,6 +8,7 @@
  */
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "fuse/serve.h"
 
@@ -36,7 +37,8 @@ struct job {
  *        enters the gate, good to read for whoever has taken or abandoned it.
  * @job:  the same in the pool, or when it was taken; under the pool's lock
  *        while it is idle.
- * @given, @next_idle: the pool's.
+ * @given: posted once for each job or ring it is given while it is idle.
+ * @next_idle: the pool's.
  */
 struct worker {
     struct exec exec;
@@ -45,7 +47,7 @@ struct worker {
     struct queue *q;
     uint16_t head;
     struct job *job;
-    pthread_cond_t given;
+    sem_t given;
     struct worker *next_idle;
 };
 
