@@ -97,6 +97,28 @@ static int handle_of(struct pt_fs *fs, int fd, const struct pt_key *key,
                           fs->opts.file_handles == PT_HANDLES_MANDATORY);
 }
 
+/*
+ * A directory that was opened keeps its descriptor, and needs no handle before
+ * that is wanted for another node: the most short-lived ones never do.  That
+ * handles can be had is known of its mount.
+ * @fd is taken, unless -EAGAIN is returned.
+ * Return: as pt_node_insert(); -EAGAIN: its handle is needed now.
+ */
+static int insert_dir(struct pt_fs *fs, int fd, const struct pt_key *key,
+                      mode_t type, uint64_t *id)
+{
+    int ret;
+
+    if (!S_ISDIR(type) || !pt_mount_get(&fs->nodes.mounts, key->mnt_id))
+        return -EAGAIN;
+    ret = pt_node_insert_open(&fs->nodes, key, type, fd, id);
+    if (ret > 0)
+        pt_node_place(&fs->nodes, *id);
+    else if (ret == -EAGAIN)
+        pt_mount_put(&fs->nodes.mounts, key->mnt_id);
+    return ret;
+}
+
 /* @fd is taken.  Return: as pt_node_insert(). */
 static int insert_fd(struct pt_fs *fs, int fd, const struct pt_key *key,
                      mode_t type, uint64_t *id)
@@ -106,6 +128,9 @@ static int insert_fd(struct pt_fs *fs, int fd, const struct pt_key *key,
 
     if (!by_handle(fs) || !may_be_closed(type))
         return pt_node_insert(&fs->nodes, key, type, fd, NULL, id);
+    ret = insert_dir(fs, fd, key, type, id);
+    if (ret != -EAGAIN)
+        return ret;
     ret = handle_of(fs, fd, key, type, &fh);
     if (ret == 0)
         return pt_node_insert(&fs->nodes, key, type, fd, &fh, id);

@@ -67,7 +67,8 @@ static int take_fd_locked(struct pt_node *n)
     if (n->fh.how == 0 ||
         atomic_load_explicit(&n->nlookup, memory_order_relaxed) == 0)
         return -1;
-    return atomic_exchange_explicit(&n->fd, -1, memory_order_relaxed);
+    /* Release pairs with holds_inode() of nodes.c. */
+    return atomic_exchange_explicit(&n->fd, -1, memory_order_release);
 }
 
 static uint16_t life_of(const struct pt_node *n)
@@ -89,6 +90,45 @@ static bool is_spared(struct pt_node *n, enum round round)
     return (marks & mark) || (round == ROUND_SPARE && (marks & PT_MARK_KEEP));
 }
 
+static bool has_mark(const struct pt_node *n, uint8_t mark)
+{
+    return atomic_load_explicit(&n->marks, memory_order_relaxed) & mark;
+}
+
+/* Key and handle are told of one open file, which proves the handle.  Without
+ * one the node is held from now on, and has no use for its mount. */
+static void set_handle_locked(struct pt_nodes *t, struct pt_node *n,
+                              const struct pt_fh *fh)
+{
+    uint8_t mark = 0;
+
+    if (fh && pt_fh_pack(fh, &n->fh) == 0)
+        mark = PT_MARK_PROVEN;
+    else
+        pt_mount_put(&t->mounts, n->key.mnt_id);
+    atomic_fetch_or_explicit(&n->marks, mark, memory_order_relaxed);
+    atomic_fetch_and_explicit(&n->marks, (uint8_t)~PT_MARK_LATER,
+                              memory_order_relaxed);
+}
+
+/* Before it is closed a node takes the handle that it put off: under a pin, so
+ * that it stays open meanwhile. */
+static void take_handle(struct pt_nodes *t, struct pt_node *n)
+{
+    struct pt_fh fh;
+    uint32_t mnt_id;
+    bool got;
+
+    if (!pt_node_get(t, pt_slot_id(&n->slot)))
+        return;
+    got = pt_fh_get(n->fd, "", &fh, &mnt_id) == 0 && mnt_id == n->key.mnt_id;
+    pthread_mutex_lock(fd_lock(t, n->slot.idx));
+    if (has_mark(n, PT_MARK_LATER))
+        set_handle_locked(t, n, got ? &fh : NULL);
+    pthread_mutex_unlock(fd_lock(t, n->slot.idx));
+    pt_node_put(t, n);
+}
+
 /* Close the node that has a place. */
 static enum closed close_node(struct pt_nodes *t, uint64_t entry,
                               enum round round)
@@ -101,6 +141,8 @@ static enum closed close_node(struct pt_nodes *t, uint64_t entry,
         return NODE_GONE;
     if (is_spared(n, round))
         return NODE_BUSY;
+    if (has_mark(n, PT_MARK_LATER))
+        take_handle(t, n);
     pthread_mutex_lock(fd_lock(t, idx));
     taken = pt_slot_take(&n->slot);
     if (taken > 0) {
@@ -206,12 +248,6 @@ static int prove(struct pt_node *n, int fd)
     return 0;
 }
 
-static bool is_proven(const struct pt_node *n)
-{
-    return atomic_load_explicit(&n->marks, memory_order_relaxed) &
-           PT_MARK_PROVEN;
-}
-
 static int open_by_handle(struct pt_nodes *t, struct pt_node *n, int flags)
 {
     struct pt_fh fh;
@@ -228,7 +264,7 @@ static int open_path(struct pt_nodes *t, struct pt_node *n)
     if (n->fh.how == 0)
         return -EBADF;
     fd = open_by_handle(t, n, PT_FH_PATH);
-    if (fd >= 0 && !is_proven(n))
+    if (fd >= 0 && !has_mark(n, PT_MARK_PROVEN))
         ret = prove(n, fd);
     if (ret < 0) {
         close(fd);
@@ -274,11 +310,11 @@ int pt_node_open_io(struct pt_nodes *t, struct pt_node *n, int flags)
 {
     int ret;
 
-    if (n->fh.how == 0 || !S_ISREG(n->type))
+    if (!S_ISREG(n->type) || n->fh.how == 0)
         return -EOPNOTSUPP;
     /* Before that the handle may be another file's, which must not be opened
      * for I/O: a device would act, a fifo would block. */
-    if (!is_proven(n)) {
+    if (!has_mark(n, PT_MARK_PROVEN)) {
         ret = pt_node_open(t, n);
         if (ret < 0)
             return ret;
@@ -303,4 +339,15 @@ void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd)
         install(t, n, fd);
     else
         close(fd);
+}
+
+void pt_node_place(struct pt_nodes *t, uint64_t id)
+{
+    struct pt_node *n = pt_node_get(t, id);
+
+    if (!n)
+        return;
+    /* Without a place it is held. */
+    claim_place(t, n);
+    pt_node_put(t, n);
 }

@@ -26,6 +26,9 @@
  *                           pin that comes now waits for the lock
  *   open, closed -> free    by the last put, whoever's it is
  *
+ * A node which was open before it had a handle (PT_MARK_LATER) takes that when
+ * the hand comes, under a pin, and is closed after that.
+ *
  * So while a node is pinned and open it stays open, and the fast path takes
  * no lock.  A place may name a node that is closed, free or something else by
  * now: such a place is free.  One node may have two places; that makes the
@@ -77,6 +80,10 @@ void pt_node_prove(struct pt_nodes *t, uint64_t id);
 
 /* Let a pinned node with a handle use @fd, which is taken. */
 void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd);
+
+/* Give a node of pt_node_insert_open() a place.  When that is wanted the node
+ * takes its handle and is closed; a file that has none stays open. */
+void pt_node_place(struct pt_nodes *t, uint64_t id);
 
 /**
  * pt_fd_admit() - may the guest have this descriptor?

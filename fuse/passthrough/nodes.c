@@ -219,7 +219,7 @@ void pt_node_put(struct pt_nodes *t, struct pt_node *n)
     fd = atomic_exchange_explicit(&n->fd, -1, memory_order_relaxed);
     if (fd >= 0)
         close(fd);
-    if (n->fh.how) {
+    if (n->fh.how || has_mark(n, PT_MARK_LATER)) {
         pt_fh_drop(&n->fh);
         pt_mount_put(&t->mounts, n->key.mnt_id);
     }
@@ -232,6 +232,14 @@ static uint64_t count_up_locked(struct pt_node *n)
     return pt_slot_id(&n->slot);
 }
 
+/* Acquire pairs with take_fd_locked(): the handle of a closed node is seen;
+ * that of an open one may be written at this moment. */
+static bool holds_inode(const struct pt_node *n)
+{
+    return atomic_load_explicit(&n->fd, memory_order_acquire) >= 0 ||
+           n->fh.how == 0;
+}
+
 /*
  * Is what statx(2) told about the node's file?  An open node holds its inode,
  * so the number can be no other's.  A closed one must have been born at the
@@ -241,9 +249,7 @@ static uint64_t count_up_locked(struct pt_node *n)
  */
 static bool is_file_of(const struct pt_node *n, const struct pt_key *key)
 {
-    return n->fh.how == 0 ||
-           atomic_load_explicit(&n->fd, memory_order_relaxed) >= 0 ||
-           (key->birth && key->birth == n->key.birth);
+    return holds_inode(n) || (key->birth && key->birth == n->key.birth);
 }
 
 uint64_t pt_node_find(struct pt_nodes *t, const struct pt_key *key)
@@ -279,10 +285,7 @@ struct pt_node *pt_node_find_get(struct pt_nodes *t, const struct pt_key *key)
 static bool is_same_file(const struct pt_node *n, const struct pt_key *key,
                          const struct pt_fh *fh)
 {
-    return fh ? n->fh.how == 0 ||
-                    atomic_load_explicit(&n->fd, memory_order_relaxed) >= 0 ||
-                    pt_fh_same(&n->fh, fh)
-              : is_file_of(n, key);
+    return fh ? holds_inode(n) || pt_fh_same(&n->fh, fh) : is_file_of(n, key);
 }
 
 static int insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
@@ -334,6 +337,37 @@ int pt_node_insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
         adopt(t, *id, fd);
     else if (ret <= 0 && fd >= 0)
         close(fd);
+    return ret;
+}
+
+int pt_node_insert_open(struct pt_nodes *t, const struct pt_key *key,
+                        mode_t type, int fd, uint64_t *id)
+{
+    uint64_t h = hash(key);
+    struct pt_node_shard *sh = shard_of(t, h);
+    struct pt_node *n;
+    int ret = 0;
+
+    pthread_mutex_lock(&sh->lock);
+    n = find_locked(t, sh, h, key);
+    if (n && !holds_inode(n)) {
+        ret = -EAGAIN;
+    } else if (n) {
+        count_up_locked(n);
+    } else {
+        n = add_locked(t, sh, h, key, type, fd, NULL);
+        ret = n ? 1 : -ENOMEM;
+    }
+    if (ret == 1)
+        atomic_fetch_or_explicit(&n->marks, PT_MARK_LATER,
+                                 memory_order_relaxed);
+    if (ret >= 0)
+        *id = pt_slot_id(&n->slot);
+    pthread_mutex_unlock(&sh->lock);
+    if (ret == 0 || ret == -ENOMEM) {
+        pt_mount_put(&t->mounts, key->mnt_id);
+        close(fd);
+    }
     return ret;
 }
 

@@ -17,6 +17,9 @@
  *           opened by the first pin that finds it closed, and closed when its
  *           place is wanted for another one.  See nodefd.h.
  *
+ * One that was opened to begin with may be held until its place is wanted and
+ * take its handle then (PT_MARK_LATER): many are gone before.
+ *
  * A node which is closed does not hold its inode.  So whoever finds it by the
  * number has to tell more: the time of birth, or the handle.  When the file
  * turns out to be gone the node is made unknown: nobody finds it any more,
@@ -54,15 +57,16 @@ struct pt_key {
 #define PT_MARK_UNKNOWN                                                        \
     4                    /* not in its bucket; changes under the shard's lock */
 #define PT_MARK_PROVEN 8 /* the handle leads to the key's inode, we looked */
+#define PT_MARK_LATER  16 /* open, a handle is yet to be taken */
 
 struct pt_node {
     _Alignas(CACHE_LINE) struct pt_slot slot; /* next: of the bucket */
     _Atomic uint64_t nlookup;                 /* lookups the guest holds */
-    struct pt_key key; /* constant while live, as type and handle */
-    _Atomic int fd;    /* O_PATH | O_NOFOLLOW, -1: closed */
-    uint16_t type;     /* S_IFMT bits */
+    struct pt_key key;                        /* constant while live, as type */
+    _Atomic int fd; /* O_PATH | O_NOFOLLOW, -1: closed */
+    uint16_t type;  /* S_IFMT bits */
     _Atomic uint8_t marks;
-    struct pt_fh_small fh;
+    struct pt_fh_small fh; /* constant while live and not PT_MARK_LATER */
 };
 
 _Static_assert(sizeof(struct pt_node) == CACHE_LINE,
@@ -131,6 +135,17 @@ struct pt_node *pt_node_find_get(struct pt_nodes *t, const struct pt_key *key);
  */
 int pt_node_insert(struct pt_nodes *t, const struct pt_key *key, mode_t type,
                    int fd, const struct pt_fh *fh, uint64_t *id);
+
+/**
+ * pt_node_insert_open() - one lookup more of a file that is open.
+ * @fd: O_PATH of the file; taken, unless -EAGAIN is returned.
+ * The caller has a reference to the file's mount, which is taken on the same
+ * condition.  A new node takes its handle later, by pt_node_place().
+ * Return: as pt_node_insert(); -EAGAIN: it takes the file's handle to tell
+ * whether it is known.
+ */
+int pt_node_insert_open(struct pt_nodes *t, const struct pt_key *key,
+                        mode_t type, int fd, uint64_t *id);
 
 /* One lookup more of a pinned node.  Return: 0, or -ESTALE when the guest
  * forgets it this moment. */

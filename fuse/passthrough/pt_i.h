@@ -123,8 +123,8 @@ int pt_statx(int fd, const char *name, struct statx *sx, struct pt_key *key);
 int pt_lookup(struct pt_fs *fs, struct pt_node *parent, const char *name,
               struct fuse_entry_out *out);
 
-/* The same for a file that will be wanted open: a call more than for a new
- * one that stays closed, three less than for one that is then opened. */
+/* The same for a file that will be wanted open: two calls for a new directory,
+ * four if it was looked up and then opened. */
 int pt_lookup_open(struct pt_fs *fs, struct pt_node *parent, const char *name,
                    struct fuse_entry_out *out);
 
