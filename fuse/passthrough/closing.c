@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/sys.h"
 
 /* @done and @left_alone under @lock; whoever sees the other's set frees. */
 struct closing {
@@ -122,5 +123,5 @@ void pt_close(int fd)
     if (c && c->n < c->room)
         c->fd[c->n++] = fd;
     else
-        close(fd);
+        sys_close(fd);
 }

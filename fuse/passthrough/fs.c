@@ -15,6 +15,7 @@
 #include "fuse/passthrough/nodefd.h"
 #include "fuse/passthrough/pt_i.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/sys.h"
 
 /* Descriptors left to ourselves, whatever the guest does: an eighth of all,
  * within these bounds. */
@@ -330,10 +331,11 @@ int pt_reopen(struct pt_fs *fs, int fd, mode_t type, int flags)
     if (S_ISDIR(type)) {
         if ((flags & O_ACCMODE) != O_RDONLY)
             return -EISDIR;
-        ret = openat(fd, ".", flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        ret = sys_openat(fd, ".", flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+                         0);
     } else {
-        ret = openat(fs->proc_fd, pt_proc_name(fd).s,
-                     (flags & ~O_NOFOLLOW) | O_CLOEXEC);
+        ret = sys_openat(fs->proc_fd, pt_proc_name(fd).s,
+                         (flags & ~O_NOFOLLOW) | O_CLOEXEC, 0);
     }
     return pt_fd_admit(&fs->nodes, ret < 0 ? -errno : ret);
 }

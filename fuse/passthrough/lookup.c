@@ -7,6 +7,7 @@
 #include "fuse/passthrough/pt_i.h"
 #include "fuse/request.h"
 #include "virtiofsd/base/fd.h"
+#include "virtiofsd/base/sys.h"
 
 /*
  * Without file handles: a known file costs one statx() when asked by name
@@ -213,7 +214,7 @@ static int lookup_unopened(struct pt_fs *fs, struct pt_node *parent,
 int pt_lookup_open(struct pt_fs *fs, struct pt_node *parent, const char *name,
                    struct fuse_entry_out *out)
 {
-    int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int fd = sys_openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 
     fd = pt_fd_admit(&fs->nodes, fd < 0 ? -errno : fd);
     return fd < 0 ? fd : pt_lookup_fd(fs, parent, fd, out);
@@ -239,7 +240,7 @@ static int whose_name(struct pt_fs *fs, const struct pt_node *parent,
 {
     if (!fd)
         return pt_statx(parent->fd, name, sx, key);
-    *fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    *fd = sys_openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     *fd = pt_fd_admit(&fs->nodes, *fd < 0 ? -errno : *fd);
     return *fd < 0 ? *fd : pt_statx(*fd, "", sx, key);
 }

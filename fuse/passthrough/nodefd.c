@@ -8,6 +8,7 @@
 
 #include "fuse/passthrough/pt_i.h"
 #include "virtiofsd/base/fd.h"
+#include "virtiofsd/base/sys.h"
 
 /* How the hand looks at a node, from round to round. */
 enum round {
@@ -156,7 +157,7 @@ static enum closed close_node(struct pt_nodes *t, uint64_t entry,
         return NODE_BUSY;
     if (fd < 0)
         return NODE_GONE;
-    close(fd);
+    sys_close(fd);
     return NODE_CLOSED;
 }
 

@@ -10,6 +10,7 @@
 
 #include "fuse/passthrough/nodefd.h"
 #include "virtiofsd/base/log.h"
+#include "virtiofsd/base/sys.h"
 
 #define FIRST_BUCKETS 16
 
@@ -218,7 +219,7 @@ void pt_node_put(struct pt_nodes *t, struct pt_node *n)
         return;
     fd = atomic_exchange_explicit(&n->fd, -1, memory_order_relaxed);
     if (fd >= 0)
-        close(fd);
+        sys_close(fd);
     if (n->fh.how || has_mark(n, PT_MARK_LATER)) {
         pt_fh_drop(&n->fh);
         pt_mount_put(&t->mounts, n->key.mnt_id);

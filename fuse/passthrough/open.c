@@ -9,6 +9,7 @@
 #include "fuse/proto.h"
 #include "fuse/request.h"
 #include "virtiofsd/base/fd.h"
+#include "virtiofsd/base/sys.h"
 
 /* What the guest may ask of open(2).  All else is either handled by its own
  * kernel or would change what we open (O_PATH, O_TMPFILE, O_NOFOLLOW ...).
@@ -180,9 +181,9 @@ struct create_args {
 static int create_new(void *arg)
 {
     const struct create_args *a = arg;
-    int fd =
-        openat(a->fd, a->name,
-               a->flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, a->mode);
+    int fd = sys_openat(a->fd, a->name,
+                        a->flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                        a->mode);
 
     return fd < 0 ? -errno : fd;
 }
@@ -278,7 +279,7 @@ static int create(struct pt_fs *fs, const struct request *r,
         return open_existing(fs, r, dir, a, ent);
     if (fd < 0)
         return fd;
-    ret = pt_set_labels(fs, r, fd);
+    ret = request_ext(r)->n_secctx ? pt_set_labels(fs, r, fd) : 0;
     if (ret < 0) {
         unmake(a->fd, a->name, fd);
         return ret;

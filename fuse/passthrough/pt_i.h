@@ -181,7 +181,8 @@ int pt_export_lookup(struct pt_fs *fs, struct pt_node *n, const char *name,
 /**
  * pt_set_labels() - the security contexts which a request brings.
  * @fd: of the file just made; O_PATH will do.
- * Return: 0, also when it brings none; -errno: the file has to go again.
+ * Context: it brings some.
+ * Return: 0, or -errno: the file has to go again.
  */
 int pt_set_labels(const struct pt_fs *fs, const struct request *r, int fd);
 

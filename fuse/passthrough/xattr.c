@@ -319,7 +319,7 @@ int pt_raw_listxattr(struct pt_fs *fs, struct request *r)
 int pt_set_labels(const struct pt_fs *fs, const struct request *r, int fd)
 {
     const struct request_ext *x = request_ext(r);
-    int ret = x->n_secctx ? enter_proc(fs) : 0;
+    int ret = enter_proc(fs);
 
     for (uint32_t i = 0; ret == 0 && i < x->n_secctx; i++) {
         const char *name = x->secctx[i].name;

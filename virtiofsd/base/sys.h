@@ -11,6 +11,7 @@
  * Return: as the functions of the C library, errno too.
  */
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -25,6 +26,18 @@ static inline ssize_t sys_read(int fd, void *buf, size_t len)
 static inline ssize_t sys_write(int fd, const void *buf, size_t len)
 {
     return syscall(SYS_write, fd, buf, len);
+}
+
+/* @mode: of what O_CREAT or O_TMPFILE makes. */
+static inline int sys_openat(int dir_fd, const char *name, int flags,
+                             mode_t mode)
+{
+    return (int)syscall(SYS_openat, dir_fd, name, flags | O_LARGEFILE, mode);
+}
+
+static inline int sys_close(int fd)
+{
+    return (int)syscall(SYS_close, fd);
 }
 
 /* Without a signal mask.  What is left of @timeout may be written to it. */
