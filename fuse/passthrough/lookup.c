@@ -247,31 +247,35 @@ static int whose_name(struct pt_fs *fs, const struct pt_node *parent,
 
 /*
  * A directory is mostly open, since there were names in it or it is new.  A
- * file is mostly closed, and by its name it is opened sooner than by its
- * handle.
+ * file is likely to be as the last one was that this thread removed: closed,
+ * and by its name it is opened sooner than by its handle; or there is nothing
+ * to be opened, and to ask is enough.
  */
+static _Thread_local bool ask_first;
+
 struct pt_node *pt_keep_begin(struct pt_fs *fs, const struct pt_node *parent,
                               const char *name, bool is_dir)
 {
+    bool ask = is_dir || ask_first, closed;
+    struct pt_node *n = NULL;
     auto_fd fd = -1;
-    struct pt_node *n;
     struct pt_key key;
     struct statx sx;
 
     if (!by_handle(fs) ||
-        whose_name(fs, parent, name, &sx, &key, is_dir ? NULL : &fd) < 0)
+        whose_name(fs, parent, name, &sx, &key, ask ? NULL : &fd) < 0)
         return NULL;
-    if (!S_ISDIR(sx.stx_mode) && sx.stx_nlink > 1)
-        return NULL;
-    n = pt_node_find_get(&fs->nodes, &key);
+    if (S_ISDIR(sx.stx_mode) || sx.stx_nlink <= 1)
+        n = pt_node_find_get(&fs->nodes, &key);
+    closed = n && !pt_node_is_open(n);
+    if (!is_dir)
+        ask_first = !closed;
     if (!n)
         return NULL;
     atomic_fetch_or_explicit(&n->marks, PT_MARK_KEEP, memory_order_relaxed);
-    if (pt_node_is_open(n))
-        return n;
-    if (fd >= 0)
+    if (closed && fd >= 0)
         pt_node_adopt(&fs->nodes, n, take_fd(&fd));
-    else
+    else if (closed)
         pt_node_open(&fs->nodes, n);
     return n;
 }

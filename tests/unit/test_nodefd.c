@@ -237,6 +237,19 @@ static void closed_nodes_are_opened_read_and_listed(void)
     mock_stop(&m);
 }
 
+/* Not so often that nodes without a name would be closed at last. */
+static void want_places(void)
+{
+    uint64_t more;
+
+    mock_host_file(&m, "more", "");
+    for (int i = 0; i < 20; i++) {
+        more = mock_find(&m, "more");
+        CHECK_EQ(mock_getattr(&m, more, NULL), 0, "");
+        mock_forget(&m, more, 1);
+    }
+}
+
 static void a_file_outlives_its_last_name(void)
 {
     struct fuse_rename_in mv = { .newdir = ROOT };
@@ -261,14 +274,7 @@ static void a_file_outlives_its_last_name(void)
     CHECK_EQ(mock_named(&m, FUSE_RMDIR, ROOT, NULL, 0, "d", NULL), 0, "");
     CHECK_EQ(mock_named(&m, FUSE_RENAME, ROOT, &mv, sizeof(mv), "b", "c"), 0,
              "over c");
-    for (int i = 0; i < 20; i++) {
-        uint64_t more;
-
-        mock_host_file(&m, "more", "");
-        more = mock_find(&m, "more");
-        CHECK_EQ(mock_getattr(&m, more, NULL), 0, "places are wanted");
-        mock_forget(&m, more, 1);
-    }
+    want_places();
     CHECK_EQ(mock_getattr(&m, a, &at), 0, "unlinked");
     CHECK_EQ(at.size, 2, "");
     CHECK_EQ(at.nlink, 0, "");
@@ -284,6 +290,53 @@ static void a_file_outlives_its_last_name(void)
     mock_forget(&m, d, 1);
     CHECK_EQ(mock_count(&m).nodes, 1, "");
     CHECK_EQ(mock_count(&m).open, 0, "");
+    mock_stop(&m);
+}
+
+enum kind {
+    CLOSED,
+    OPEN,
+    LINKED,  /* it has another name */
+    UNKNOWN, /* to the guest */
+};
+
+static void remove_and_ask(const char *name, enum kind kind)
+{
+    struct fuse_attr at;
+    uint64_t id = 0;
+
+    mock_host_file(&m, name, name);
+    if (kind == LINKED)
+        CHECK_EQ(linkat(m.root_fd, name, m.root_fd, "link", 0), 0, name);
+    if (kind != UNKNOWN)
+        id = mock_find(&m, name);
+    if (kind == OPEN)
+        CHECK_EQ(mock_getattr(&m, id, NULL), 0, name);
+    CHECK_EQ(mock_node_is_open(&m, id), kind == OPEN, name);
+    CHECK_EQ(mock_named(&m, FUSE_UNLINK, ROOT, NULL, 0, name, NULL), 0, name);
+    want_places();
+    if (kind == UNKNOWN)
+        return;
+    CHECK_EQ(mock_getattr(&m, id, &at), 0, name);
+    CHECK_EQ(at.nlink, kind == LINKED, name);
+    CHECK_EQ(at.size, strlen(name), "it and no other");
+    mock_forget(&m, id, 1);
+}
+
+/* Whatever the one before was, by which it is guessed how to go about it. */
+static void files_are_held_in_any_order(void)
+{
+    static const enum kind kinds[] = { OPEN,   OPEN,   CLOSED,  CLOSED, OPEN,
+                                       LINKED, CLOSED, UNKNOWN, CLOSED, OPEN };
+    char name[16];
+
+    if (!start())
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        snprintf(name, sizeof(name), "%.*s", (int)i + 1, "abcdefghijkl");
+        remove_and_ask(name, kinds[i]);
+        unlink(mock_path(&m, "link"));
+    }
     mock_stop(&m);
 }
 
@@ -465,7 +518,7 @@ TAP_MAIN(TEST(a_handle_is_kept_whole), TEST(a_big_tree_takes_few_descriptors),
          TEST(pinned_nodes_stay_open),
          TEST(each_kind_of_file_works_when_closed),
          TEST(closed_nodes_are_opened_read_and_listed),
-         TEST(a_file_outlives_its_last_name),
+         TEST(a_file_outlives_its_last_name), TEST(files_are_held_in_any_order),
          TEST(a_deleted_open_file_can_be_asked_about),
          TEST(a_number_used_again_is_another_file),
          TEST(a_handle_of_another_file_is_found_out),
