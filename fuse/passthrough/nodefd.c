@@ -320,6 +320,8 @@ int pt_node_open_io(struct pt_nodes *t, struct pt_node *n, int flags)
         if (ret < 0)
             return ret;
     }
+    if (!has_mark(n, PT_MARK_PROVEN))
+        return -EOPNOTSUPP; /* open, but not by the handle */
     return open_by_handle(t, n, flags);
 }
 
@@ -335,7 +337,6 @@ void pt_node_prove(struct pt_nodes *t, uint64_t id)
 
 void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd)
 {
-    atomic_fetch_or_explicit(&n->marks, PT_MARK_PROVEN, memory_order_relaxed);
     if (claim_place(t, n))
         install(t, n, fd);
     else

@@ -69,16 +69,17 @@ int pt_node_open(struct pt_nodes *t, struct pt_node *n);
  * pt_node_open_io() - open for I/O the file of a pinned node, by its handle.
  * The node may be closed and stays so, once its handle is proven.
  * @flags: for open(2).
- * Return: a descriptor of the caller's; -EOPNOTSUPP: the node has no handle or
- * is no regular file; -ESTALE: the file is gone, unless the node's descriptor
- * holds it; -errno.
+ * Return: a descriptor of the caller's; -EOPNOTSUPP: the node has no handle, is
+ * no regular file, or is open while its handle is not proven; -ESTALE: the
+ * file is gone, unless the node's descriptor holds it; -errno.
  */
 int pt_node_open_io(struct pt_nodes *t, struct pt_node *n, int flags);
 
 /* A node's key and handle were told of one and the same open file. */
 void pt_node_prove(struct pt_nodes *t, uint64_t id);
 
-/* Let a pinned node with a handle use @fd, which is taken. */
+/* Let a pinned node with a handle use @fd, which is taken.  It is of the key's
+ * file; whether the handle is too shows when that is opened by it. */
 void pt_node_adopt(struct pt_nodes *t, struct pt_node *n, int fd);
 
 /* Give a node of pt_node_insert_open() a place.  When that is wanted the node

@@ -320,6 +320,7 @@ static void adopt(struct pt_nodes *t, uint64_t id, int fd)
     struct pt_node *n = pt_node_get(t, id);
 
     if (n) {
+        pt_node_prove(t, id);
         pt_node_adopt(t, n, fd);
         pt_node_put(t, n);
     } else {

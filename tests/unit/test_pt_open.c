@@ -111,6 +111,41 @@ static void what_a_handle_leads_to_is_looked_at_before_it_is_opened(void)
     mock_stop(&m);
 }
 
+/* The same, but it is unlinked first: by its name it is opened, and held. */
+static void a_descriptor_does_not_prove_the_handle(void)
+{
+    struct fuse_open_out o;
+    struct fuse_attr at;
+    struct pt_node *n;
+    struct statx sx;
+    struct pt_key key;
+    struct pt_fh fh;
+    uint32_t mnt_id;
+    uint64_t id;
+
+    if (!start())
+        return;
+    mock_host_file(&m, "f", "text");
+    mock_host_file(&m, "other", "more text");
+    CHECK_EQ(pt_statx(m.root_fd, "f", &sx, &key), 0, "");
+    CHECK_EQ(pt_fh_get(m.root_fd, "other", &fh, &mnt_id), 0, "");
+    CHECK(pt_mount_get(&m.fs->nodes.mounts, mnt_id), "");
+    CHECK_EQ(pt_node_insert(&m.fs->nodes, &key, S_IFREG, -1, &fh, &id), 1, "");
+    CHECK_EQ(mock_named(&m, FUSE_UNLINK, ROOT, NULL, 0, "f", NULL), 0, "");
+    CHECK_EQ(mock_getattr(&m, id, &at), 0, "held by its descriptor");
+    CHECK_EQ(at.size, 4, "");
+    CHECK_EQ(mock_open(&m, FUSE_OPEN, id, O_RDONLY, &o), 0, "");
+    CHECK_EQ(mock_read(&m, FUSE_READ, id, o.fh, 0, 100), 0, "");
+    CHECK_EQ(m.r->reply_len, 4, "its own bytes");
+    CHECK_EQ(mock_release(&m, FUSE_RELEASE, id, o.fh), 0, "");
+    n = pt_node_get(&m.fs->nodes, id);
+    atomic_fetch_and(&n->marks, (uint8_t)~PT_MARK_KEEP); /* at last */
+    pt_node_put(&m.fs->nodes, n);
+    mock_close_node(&m, id);
+    CHECK_EQ(mock_getattr(&m, id, NULL), -ESTALE, "gone, and not the other");
+    mock_stop(&m);
+}
+
 static void a_file_just_made_needs_no_descriptor(void)
 {
     uint64_t id, fh;
@@ -162,5 +197,6 @@ static void an_open_file_can_be_asked_about_whatever_becomes_of_it(void)
 
 TAP_MAIN(TEST(a_file_is_opened_without_the_nodes_descriptor),
          TEST(what_a_handle_leads_to_is_looked_at_before_it_is_opened),
+         TEST(a_descriptor_does_not_prove_the_handle),
          TEST(a_file_just_made_needs_no_descriptor),
          TEST(an_open_file_can_be_asked_about_whatever_becomes_of_it))
