@@ -82,12 +82,23 @@ static void drop(struct bench *b, struct world *w, const struct row *row,
     world_close(w);
 }
 
-static unsigned int deepest(const struct config *c)
+/* The @i-th depth, as far as it makes sense: each queue has something to do. */
+static unsigned int depth_of(const struct config *c, const struct row *row,
+                             unsigned int i)
+{
+    unsigned int depth = MAX(c->depth[i], row->min_depth);
+
+    if (row->max_depth)
+        depth = MIN(depth, row->max_depth);
+    return MAX(depth, c->queues);
+}
+
+static unsigned int deepest(const struct config *c, const struct row *row)
 {
     unsigned int max = 1;
 
     for (unsigned int i = 0; i < c->ndepth; i++)
-        max = MAX(max, c->depth[i]);
+        max = MAX(max, depth_of(c, row, i));
     return max;
 }
 
@@ -97,8 +108,8 @@ static void open_worlds(struct bench *b, const struct row *row,
     struct world_rings r = rings_of(b, c);
 
     for (unsigned int i = 0; i < b->n && !interrupted; i++) {
-        int ret =
-            world_open(&b->world[i], row, share, b->mem.root, &r, deepest(c));
+        int ret = world_open(&b->world[i], row, share, b->mem.root, &r,
+                             deepest(c, row));
 
         if (ret != 0)
             drop(b, &b->world[i], row, ret < 0 ? "failed" : "na");
@@ -210,11 +221,8 @@ static void run_depths(struct bench *b, const struct row *row,
     unsigned int last = 0;
 
     for (unsigned int i = 0; i < c->ndepth && !interrupted; i++) {
-        unsigned int depth = MAX(c->depth[i], row->min_depth);
+        unsigned int depth = depth_of(c, row, i);
 
-        if (row->max_depth && depth > row->max_depth)
-            depth = row->max_depth;
-        depth = MAX(depth, c->queues);
         if (depth == last)
             continue;
         last = depth;

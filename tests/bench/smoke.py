@@ -128,6 +128,14 @@ def main():
         check("rings are varied", list(missing_variants(lines)))
         check("the report holds each row",
               list(missing_in_report(work, lines, rows)))
+        status, lines, said = bench(
+            work, "deeper", "ours=" + VIRTIOFSD, "--tiny", "--rows",
+            "write_4k", "--ops", "64", "--rounds", "1", "--depth", "1",
+            "--queues", "1,2", "--no-syscalls", "--quiet")
+        check("two queues take a depth of two, whatever was asked for",
+              [] if status == 0 and any(line.get("depth") == 2
+                                        for line in lines)
+              else said.splitlines() + ["exit status %d" % status])
         status, lines, _ = bench(work, "bad", "bad=false", "--tiny",
                                  "--rows", "getattr", "--ops", "1")
         check("a daemon that does not start is a failure",
