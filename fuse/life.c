@@ -229,39 +229,53 @@ static bool look_again(struct life *l)
     return !(was & GATE_CLOSED);
 }
 
+static inline void announce(struct life_pass *pass, uint32_t ring)
+{
+    atomic_store_explicit(&pass->ring, ring, memory_order_relaxed);
+    atomic_store_explicit(
+        &pass->count,
+        atomic_load_explicit(&pass->count, memory_order_relaxed) + 1,
+        memory_order_relaxed);
+    atomic_store_explicit(&pass->place, LIFE_INSIDE, memory_order_seq_cst);
+}
+
+/* Announced already; the gate was closed, or the ring has no session. */
+static __attribute__((noinline)) struct fuse_session *
+enter_slowly(struct life *l, struct life_pass *pass, uint32_t ring,
+             uint64_t *agreed)
+{
+    for (bool joined = false;; announce(pass, ring)) {
+        if (look_again(l)) {
+            struct fuse_session *se = l->session[ring];
+            bool begun = l->begun;
+
+            *agreed = l->agreed;
+            if (se)
+                return se;
+            if (!life_leave(pass) || !begun || joined)
+                return NULL;
+            join_late(l, ring);
+            joined = true;
+        } else {
+            if (!life_leave(pass))
+                return NULL;
+            /* Whoever closed the gate holds the lock until it is open again. */
+            pthread_mutex_lock(&l->lock);
+            pthread_mutex_unlock(&l->lock);
+        }
+    }
+}
+
 struct fuse_session *life_enter(struct life *l, struct life_pass *pass,
                                 uint32_t ring, uint64_t *agreed)
 {
-    for (int tries = 0;; tries++) {
-        struct fuse_session *se;
-        bool begun;
-
-        atomic_store_explicit(&pass->ring, ring, memory_order_relaxed);
-        atomic_store_explicit(
-            &pass->count,
-            atomic_load_explicit(&pass->count, memory_order_relaxed) + 1,
-            memory_order_relaxed);
-        atomic_store_explicit(&pass->place, LIFE_INSIDE, memory_order_seq_cst);
-        if (likely(!atomic_load_explicit(&l->closed, memory_order_seq_cst)) ||
-            look_again(l)) {
-            se = l->session[ring];
-            begun = l->begun;
-            if (likely(se)) {
-                *agreed = l->agreed;
-                return se;
-            }
-            if (!life_leave(pass) || !begun || tries > 0)
-                return NULL;
-            join_late(l, ring);
-            continue;
-        }
-        if (!life_leave(pass))
-            return NULL;
-        tries = 0;
-        /* Whoever closed the gate holds the lock until it is open again. */
-        pthread_mutex_lock(&l->lock);
-        pthread_mutex_unlock(&l->lock);
+    announce(pass, ring);
+    if (likely(!atomic_load_explicit(&l->closed, memory_order_seq_cst) &&
+               l->session[ring])) {
+        *agreed = l->agreed;
+        return l->session[ring];
     }
+    return enter_slowly(l, pass, ring, agreed);
 }
 
 bool life_abandon(struct life *l, struct life_pass *pass)

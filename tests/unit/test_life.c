@@ -359,6 +359,59 @@ static void a_life_waits_for_a_thread_that_lost_its_ring(void)
     session_destroy(left);
 }
 
+/* A ring that came into use after the INIT, and its thread. */
+struct late {
+    struct caller c;
+    uint32_t ring;
+    pthread_t thread;
+    int got;
+};
+
+static void *ask_late(void *arg)
+{
+    struct late *l = arg;
+
+    l->got = ask_root(&l->c, l->ring);
+    return NULL;
+}
+
+/* It has found out that it has no session, or that the gate is closed. */
+static void start_late(struct late *l, uint32_t ring)
+{
+    const struct life_pass *p = &l->c.pass;
+
+    l->ring = ring;
+    l->got = -1;
+    pthread_create(&l->thread, NULL, ask_late, l);
+    while (atomic_load(&p->count) == 0 || atomic_load(&p->place) != 0)
+        usleep(10);
+    usleep(2000);
+}
+
+static void rings_that_come_late_at_once_are_all_served(void)
+{
+    static struct late late[3];
+    struct caller c;
+    uint64_t flags;
+
+    setup();
+    caller_init(&c);
+    for (size_t i = 0; i < ARRAY_SIZE(late); i++)
+        caller_init(&late[i].c); /* not while the gate is closed */
+    say_init(&c, 1, 7, 31, 0);
+    CHECK(life_enter(life, &c.pass, 1, &flags), "");
+    for (uint32_t i = 0; i < ARRAY_SIZE(late); i++)
+        start_late(&late[i], 5 + i);
+    life_leave(&c.pass);
+    for (uint32_t i = 0; i < ARRAY_SIZE(late); i++) {
+        pthread_join(late[i].thread, NULL);
+        CHECK_EQ(late[i].got, 0, "served");
+        request_fini(&late[i].c.r);
+    }
+    request_fini(&c.r);
+    teardown();
+}
+
 static void count_wake(void *arg)
 {
     ++*(int *)arg;
@@ -408,5 +461,6 @@ TAP_MAIN(TEST(in_its_own_directory), TEST(nothing_is_served_before_init),
          TEST(a_new_life_finds_nothing_of_the_old),
          TEST(requests_and_changes_of_life_do_not_meet),
          TEST(a_life_waits_for_a_thread_that_lost_its_ring),
+         TEST(rings_that_come_late_at_once_are_all_served),
          TEST(who_rests_is_told_of_the_next_that_enters),
          TEST(which_is_gone_in_the_end))
