@@ -370,10 +370,24 @@ const void *request_args(const struct request *r, size_t *len)
     return r->arg + sizeof(struct fuse_in_header);
 }
 
+static __attribute__((noinline)) void reply_over_spans(struct request *r,
+                                                       size_t total,
+                                                       const void *payload,
+                                                       size_t len)
+{
+    struct fuse_out_header out = {
+        .len = (uint32_t)total,
+        .unique = r->hdr.unique,
+    };
+    struct iovec rest = { (void *)(uintptr_t)payload, len };
+
+    write_reply(r, &out, &rest, len > 0);
+}
+
 void request_reply(struct request *r, const void *payload, size_t len)
 {
-    struct fuse_out_header out = { .unique = r->hdr.unique };
-    uint64_t total = sizeof(out) + len + r->in_place;
+    const struct iovec *to = chain_writable(&r->chain);
+    uint64_t total = sizeof(struct fuse_out_header) + len + r->in_place;
 
     if (unlikely(r->replied))
         return;
@@ -381,11 +395,22 @@ void request_reply(struct request *r, const void *payload, size_t len)
         request_send_error(r, EIO);
         return;
     }
-    out.len = (uint32_t)total;
-    chain_write(&r->chain, 0, &out, sizeof(out));
-    if (len > 0)
-        chain_write(&r->chain, sizeof(out), payload, len);
-    replied(r, &out);
+    /* As Linux lays it out: a span for the header, another behind it. */
+    if (likely(r->chain.n_writable > 1 &&
+               to[0].iov_len == sizeof(struct fuse_out_header) &&
+               to[1].iov_len >= len)) {
+        const struct fuse_out_header out = {
+            .len = (uint32_t)total,
+            .unique = r->hdr.unique,
+        };
+
+        memcpy(to[0].iov_base, &out, sizeof(out));
+        if (len > 0)
+            memcpy(to[1].iov_base, payload, len);
+        replied(r, &out);
+    } else {
+        reply_over_spans(r, total, payload, len);
+    }
 }
 
 void request_reply_err(struct request *r, int err)

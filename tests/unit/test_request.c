@@ -216,7 +216,8 @@ static void headers_and_arguments_are_put_together(void)
     setup();
     memcpy(whole, &h, HDR);
     memcpy(whole + HDR, "abcde", 6);
-    for (size_t cut = 1; cut < HDR + 6; cut++) {
+    for (size_t i = 2; i < 2 * (HDR + 6); i++) {
+        size_t cut = i / 2;
         struct iovec reply[3] = { { &out, OUT }, { text, 4 }, { text + 4, 2 } };
 
         forget_chain();
@@ -230,7 +231,7 @@ static void headers_and_arguments_are_put_together(void)
         CHECK_EQ(r.hdr.unique, 7, "");
         CHECK_EQ(r.arg_len, HDR + 6, "");
         CHECK_MEM(r.arg + HDR, "abcde", 6, "");
-        if (cut % 2)
+        if (i % 2)
             request_send(&r, reply, 3);
         else
             request_reply(&r, text, 6);
@@ -241,6 +242,45 @@ static void headers_and_arguments_are_put_together(void)
         memcpy(&out, back, OUT);
         CHECK_EQ(out.unique, 7, "");
         CHECK_EQ(out.len, OUT + 6, "");
+    }
+    teardown();
+}
+
+static const struct {
+    const char *why;
+    size_t first, second;
+} pieces[] = {
+    { "behind the header, but not all", OUT, 3 },
+    { "some with the header, though not for want of room", OUT + 2, 8 },
+    { "all behind the header", OUT, 5 },
+};
+
+static void a_payload_may_be_in_pieces(void)
+{
+    struct fuse_out_header out;
+    uint8_t back[OUT + 5];
+
+    setup();
+    r.hdr.unique = 8;
+    for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+        size_t first = pieces[i].first;
+        size_t second = MIN(pieces[i].second, sizeof(back) - first);
+
+        forget_chain();
+        request_again(&r, &r.hdr);
+        writable(page(0), first);
+        writable(page(1), pieces[i].second);
+        writable(page(2), 5);
+        request_reply(&r, "12345", 5);
+        memcpy(back, page(0), first);
+        memcpy(back + first, page(1), second);
+        memcpy(back + first + second, page(2), sizeof(back) - first - second);
+        memcpy(&out, back, OUT);
+        CHECK_EQ(out.len, OUT + 5, pieces[i].why);
+        CHECK_EQ(out.error, 0, pieces[i].why);
+        CHECK_EQ(out.unique, 8, pieces[i].why);
+        CHECK_MEM(back + OUT, "12345", 5, pieces[i].why);
+        memset(page(1), 0, PAGE);
     }
     teardown();
 }
@@ -287,5 +327,6 @@ TAP_MAIN(TEST(a_read_is_one_system_call),
          TEST(a_write_is_one_system_call),
          TEST(a_failed_read_counts_as_nothing),
          TEST(headers_and_arguments_are_put_together),
+         TEST(a_payload_may_be_in_pieces),
          TEST(a_reply_that_has_no_room_is_an_error),
          TEST(an_old_guests_init_is_longer_by_zeros))
