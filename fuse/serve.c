@@ -39,11 +39,11 @@ static void refuse(struct request *r, int err)
 }
 
 /* Inside the gate: have the operation done, by libfuse or without it. */
-static void run_op(struct exec *x, struct fuse_session *se, uint64_t agreed)
+static void run_op(struct exec *x, struct fuse_session *se)
 {
     struct request *r = &x->r;
     pt_raw_fn *raw = pt_raw_op(r->hdr.opcode);
-    int ret = extension_take(r, agreed);
+    int ret = extension_take(r, x->agreed);
 
     if (unlikely(ret < 0)) {
         refuse(r, ret);
@@ -71,7 +71,6 @@ static bool run(struct exec *x, uint32_t ring)
 {
     struct request *r = &x->r;
     struct fuse_session *se;
-    uint64_t agreed;
 
     switch (r->hdr.opcode) {
     case FUSE_INIT:
@@ -89,7 +88,7 @@ static bool run(struct exec *x, uint32_t ring)
     default:
         break;
     }
-    se = life_enter(x->life, &x->pass, ring, &agreed);
+    se = life_enter(x->life, &x->pass, ring, &x->agreed);
     if (!se) {
         if (life_is_abandoned(&x->pass))
             return false;
@@ -97,7 +96,7 @@ static bool run(struct exec *x, uint32_t ring)
             request_send_error(r, EIO); /* not mounted */
         return true;
     }
-    run_op(x, se, agreed);
+    run_op(x, se);
     return life_leave(&x->pass);
 }
 

@@ -12,6 +12,7 @@ struct exec {
     struct life_pass pass;
     struct request r;
     struct life *life; /* borrowed */
+    uint64_t agreed;   /* INIT flags, of the life it is in */
 };
 
 /* Return: 0 or -ENOMEM. */

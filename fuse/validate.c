@@ -202,13 +202,13 @@ static bool names_end(const uint8_t *p, size_t len, unsigned int n)
 
 /*
  * What nearly every request is: it has its arguments, no more than one name,
- * which ends where it ends, and room for the reply.  Nothing else may be told
- * of it: what this does not accept the full check decides.
+ * which ends where it ends, and room for the reply.  What this does not accept
+ * the full check decides.
  */
 static inline bool is_plain(const struct request *r, const struct op_shape *s,
                             size_t len)
 {
-    if (len < s->in || s->more || s->names > 1 ||
+    if (len < s->in || s->names > 1 ||
         r->chain.writable_bytes < sizeof(struct fuse_out_header) + s->out)
         return false;
     return s->names == 0 || (len > s->in && r->arg[r->arg_len - 1] == 0);
@@ -238,5 +238,7 @@ int validate_request(const struct request *r)
 
     if (unlikely(!s))
         return -ENOSYS;
-    return likely(is_plain(r, s, len)) ? 0 : check_all(r, s, len);
+    if (unlikely(!is_plain(r, s, len)))
+        return check_all(r, s, len);
+    return s->more ? s->more(r) : 0;
 }
