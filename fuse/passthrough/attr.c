@@ -49,37 +49,19 @@ static void fill_attr_out(const struct pt_fs *fs, const struct stat *st,
     pt_attr_of_stat(fs, st, &out->attr);
 }
 
-/* A file without a name which no handle finds: it may still be open. */
-static int stat_open_file(struct pt_fs *fs, struct request *r, struct stat *st)
-{
-    const struct fuse_getattr_in *in = request_args(r, NULL);
-    struct pt_handle *h = NULL;
-    int ret = -ESTALE;
-
-    if (in->getattr_flags & FUSE_GETATTR_FH)
-        h = pt_handle_get(&fs->handles, in->fh, PT_HANDLE_FILE);
-    if (!h)
-        return -ESTALE;
-    if (h->node_id == request_header(r)->nodeid)
-        ret = pt_fstat(h->fd, st);
-    pt_handle_put(&fs->handles, h);
-    return ret;
-}
-
-/* The node's descriptor shows what a handle's would: one inode. */
 int pt_raw_getattr(struct pt_fs *fs, struct request *r)
 {
+    const struct fuse_getattr_in *in = request_args(r, NULL);
+    uint64_t fh = in->getattr_flags & FUSE_GETATTR_FH ? in->fh : 0;
     struct fuse_attr_out out;
-    struct pt_node *n;
+    struct pt_grip g;
     struct stat st;
-    int ret = pt_node_pin(fs, request_header(r)->nodeid, &n);
+    int ret = pt_grip(fs, request_header(r)->nodeid, fh, &g);
 
-    if (likely(ret == 0)) {
-        ret = pt_fstat(n->fd, &st);
-        pt_node_put(&fs->nodes, n);
-    } else if (ret == -ESTALE) {
-        ret = stat_open_file(fs, r, &st);
-    }
+    if (ret < 0)
+        return ret;
+    ret = pt_fstat(g.fd, &st);
+    pt_grip_put(fs, &g);
     if (ret < 0)
         return ret;
     fill_attr_out(fs, &st, &out);
@@ -102,7 +84,7 @@ static int new_owner(const struct idmap *map, uint32_t guest, uint32_t *id)
  * With HANDLE_KILLPRIV_V2 the request says "kill" whoever asks.
  */
 static int set_owner(const struct pt_fs *fs, const struct request *r,
-                     const struct pt_node *n, const struct fuse_setattr_in *in)
+                     const struct pt_grip *g, const struct fuse_setattr_in *in)
 {
     uid_t uid = (uid_t)-1;
     gid_t gid = (gid_t)-1;
@@ -115,11 +97,11 @@ static int set_owner(const struct pt_fs *fs, const struct request *r,
     if (ret == 0)
         ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid ||
                               request_header(r)->uid == 0);
-    if (ret == 0 && S_ISREG(n->type))
-        ret = pt_drop_caps(fs, n->fd);
+    if (ret == 0 && S_ISREG(g->type))
+        ret = pt_drop_caps(fs, g->fd);
     if (ret < 0)
         return ret;
-    if (fchownat(n->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0)
+    if (fchownat(g->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
     /* An id which our user namespace does not hold; what that means is that
      * we may not give files to it. */
@@ -127,17 +109,17 @@ static int set_owner(const struct pt_fs *fs, const struct request *r,
 }
 
 static int set_size(struct pt_fs *fs, const struct request *r,
-                    const struct pt_node *n, const struct fuse_setattr_in *in)
+                    const struct pt_grip *g, const struct fuse_setattr_in *in)
 {
     struct pt_handle *h = NULL;
     auto_fd own = -1;
     int fd, ret;
 
-    if (!S_ISREG(n->type))
-        return S_ISDIR(n->type) ? -EISDIR : -EINVAL;
+    if (!S_ISREG(g->type))
+        return S_ISDIR(g->type) ? -EISDIR : -EINVAL;
     ret = pt_keep_set_ids(!request_ext(r)->kill_suidgid);
     if (ret == 0)
-        ret = pt_drop_caps(fs, n->fd);
+        ret = pt_drop_caps(fs, g->fd);
     if (ret < 0)
         return ret;
     if (in->valid & FATTR_FH) {
@@ -146,7 +128,7 @@ static int set_size(struct pt_fs *fs, const struct request *r,
             return -EBADF;
         fd = h->fd;
     } else {
-        own = pt_reopen(fs, n->fd, n->type, O_WRONLY);
+        own = pt_reopen(fs, g->fd, g->type, O_WRONLY);
         if (own < 0)
             return own;
         fd = own;
@@ -168,7 +150,7 @@ static struct timespec new_time(uint64_t s, uint32_t ns, bool set, bool now)
 
 /* The guest could hide UTIME_NOW or UTIME_OMIT in the nanoseconds; the
  * kernel takes these or a time, nothing else, so nothing is gained by it. */
-static int set_times(const struct pt_fs *fs, const struct pt_node *n,
+static int set_times(const struct pt_fs *fs, const struct pt_grip *g,
                      const struct fuse_setattr_in *in)
 {
     struct timespec ts[2] = {
@@ -178,21 +160,24 @@ static int set_times(const struct pt_fs *fs, const struct pt_node *n,
                  in->valid & FATTR_MTIME_NOW),
     };
 
-    if (utimensat(fs->proc_fd, pt_proc_name(n->fd).s, ts, 0) < 0)
-        return -errno;
-    return 0;
+    int ret = g->h ? futimens(g->fd, ts)
+                   : utimensat(fs->proc_fd, pt_proc_name(g->fd).s, ts, 0);
+
+    return ret < 0 ? -errno : 0;
 }
 
 /* A symbolic link has none, whatever old kernels make of it. */
-static int set_mode(const struct pt_fs *fs, const struct pt_node *n,
+static int set_mode(const struct pt_fs *fs, const struct pt_grip *g,
                     mode_t mode)
 {
-    int ret = S_ISLNK(n->type) ? -EOPNOTSUPP : pt_keep_set_ids(true);
+    int ret = S_ISLNK(g->type) ? -EOPNOTSUPP : pt_keep_set_ids(true);
 
-    if (ret == 0 &&
-        fchmodat(fs->proc_fd, pt_proc_name(n->fd).s, mode & 07777, 0) < 0)
-        ret = -errno;
-    return ret;
+    if (ret < 0)
+        return ret;
+    mode &= 07777;
+    ret = g->h ? fchmod(g->fd, mode)
+               : fchmodat(fs->proc_fd, pt_proc_name(g->fd).s, mode, 0);
+    return ret < 0 ? -errno : 0;
 }
 
 #define FATTR_TIMES                                                            \
@@ -201,37 +186,39 @@ static int set_mode(const struct pt_fs *fs, const struct pt_node *n,
 /* The mode behind owner and size: changing these clears the set-id bits, and
  * the mode which the guest asked for is the one it shall end with. */
 static int apply(struct pt_fs *fs, const struct request *r,
-                 const struct pt_node *n, const struct fuse_setattr_in *in)
+                 const struct pt_grip *g, const struct fuse_setattr_in *in)
 {
     int ret = 0;
 
     if (in->valid & (FATTR_UID | FATTR_GID))
-        ret = set_owner(fs, r, n, in);
+        ret = set_owner(fs, r, g, in);
     if (ret == 0 && (in->valid & FATTR_SIZE))
-        ret = set_size(fs, r, n, in);
+        ret = set_size(fs, r, g, in);
     if (ret == 0 && (in->valid & FATTR_MODE))
-        ret = set_mode(fs, n, in->mode);
+        ret = set_mode(fs, g, in->mode);
     if (ret == 0 && (in->valid & FATTR_TIMES))
-        ret = set_times(fs, n, in);
+        ret = set_times(fs, g, in);
     return ret;
 }
 
 int pt_raw_setattr(struct pt_fs *fs, struct request *r)
 {
     const struct fuse_setattr_in *in = request_args(r, NULL);
+    uint64_t fh = in->valid & FATTR_FH ? in->fh : 0;
     struct fuse_attr_out out;
-    struct pt_node *n;
+    struct pt_grip g;
     struct stat st;
-    int ret = fs->opts.readonly
-                  ? -EROFS
-                  : pt_node_pin(fs, request_header(r)->nodeid, &n);
+    int ret;
 
+    if (fs->opts.readonly)
+        return -EROFS;
+    ret = pt_grip(fs, request_header(r)->nodeid, fh, &g);
     if (ret < 0)
         return ret;
-    ret = apply(fs, r, n, in);
+    ret = apply(fs, r, &g, in);
     if (ret == 0)
-        ret = pt_fstat(n->fd, &st);
-    pt_node_put(&fs->nodes, n);
+        ret = pt_fstat(g.fd, &st);
+    pt_grip_put(fs, &g);
     if (ret < 0)
         return ret;
     fill_attr_out(fs, &st, &out);

@@ -28,27 +28,66 @@ struct switched {
 
 static _Thread_local bool without_fsetid;
 
-/*
- * Set or clear one effective capability of the thread.
- * Return: 0 or -errno; -EPERM: it is not among the permitted ones.
- */
-static int set_effective(unsigned int cap, bool on)
+/* A thread's capabilities. */
+struct caps {
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+};
+
+static int get_caps(struct caps *c)
 {
     struct __user_cap_header_struct hdr = {
         .version = _LINUX_CAPABILITY_VERSION_3,
     };
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+    return syscall(SYS_capget, &hdr, c->data) < 0 ? -errno : 0;
+}
+
+static int put_caps(const struct caps *c)
+{
+    struct __user_cap_header_struct hdr = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+
+    return syscall(SYS_capset, &hdr, c->data) < 0 ? -errno : 0;
+}
+
+/*
+ * Set or clear one effective capability of the thread.
+ * @c: what it has; changed.
+ * Return: 0 or -errno; -EPERM: it is not among the permitted ones.
+ */
+static int set_effective(struct caps *c, unsigned int cap, bool on)
+{
     uint32_t bit = CAP_TO_MASK(cap);
 
-    if (syscall(SYS_capget, &hdr, data) < 0)
-        return -errno;
-    if (!(data[CAP_TO_INDEX(cap)].permitted & bit))
+    if (!(c->data[CAP_TO_INDEX(cap)].permitted & bit))
         return on ? -EPERM : 0;
     if (on)
-        data[CAP_TO_INDEX(cap)].effective |= bit;
+        c->data[CAP_TO_INDEX(cap)].effective |= bit;
     else
-        data[CAP_TO_INDEX(cap)].effective &= ~bit;
-    return syscall(SYS_capset, &hdr, data) < 0 ? -errno : 0;
+        c->data[CAP_TO_INDEX(cap)].effective &= ~bit;
+    return put_caps(c);
+}
+
+/* As ourselves a thread has what it began with, but for CAP_FSETID, which is
+ * changed for every file that is unpacked from an archive: it is asked once. */
+static int set_fsetid(bool on)
+{
+    static _Thread_local struct caps own;
+    static _Thread_local bool known;
+    int ret = known ? 0 : get_caps(&own);
+
+    known = ret == 0;
+    return known ? set_effective(&own, CAP_FSETID, on) : ret;
+}
+
+/* Within pt_run_as_caller(). */
+static int override_dac(void)
+{
+    struct caps c;
+    int ret = get_caps(&c);
+
+    return ret == 0 ? set_effective(&c, CAP_DAC_OVERRIDE, true) : ret;
 }
 
 int pt_keep_set_ids(bool keep)
@@ -57,7 +96,7 @@ int pt_keep_set_ids(bool keep)
 
     if (likely(keep != without_fsetid))
         return 0;
-    ret = set_effective(CAP_FSETID, keep);
+    ret = set_fsetid(keep);
     /* Never had it (an ordinary user, --modcaps): the host's kernel clears
      * in any case. */
     if (ret == -EPERM && keep)
@@ -167,18 +206,17 @@ static int enter(const struct pt_fs *fs, uid_t uid, gid_t gid,
 
 void pt_drop_capability(unsigned int cap)
 {
-    struct __user_cap_header_struct hdr = {
-        .version = _LINUX_CAPABILITY_VERSION_3,
-    };
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
     uint32_t bit = CAP_TO_MASK(cap);
+    struct caps c;
+    int ret = get_caps(&c);
 
-    if (syscall(SYS_capget, &hdr, data) < 0)
+    if (ret < 0)
         return;
-    data[CAP_TO_INDEX(cap)].effective &= ~bit;
-    data[CAP_TO_INDEX(cap)].permitted &= ~bit;
-    if (syscall(SYS_capset, &hdr, data) < 0)
-        log_warn("fuse: can not give a capability up: %s", strerror(errno));
+    c.data[CAP_TO_INDEX(cap)].effective &= ~bit;
+    c.data[CAP_TO_INDEX(cap)].permitted &= ~bit;
+    ret = put_caps(&c);
+    if (ret < 0)
+        log_warn("fuse: can not give a capability up: %s", strerror(-ret));
 }
 
 int pt_run_as_caller(const struct pt_fs *fs, const struct request *r,
@@ -203,7 +241,7 @@ int pt_run_as_caller(const struct pt_fs *fs, const struct request *r,
     ret = fn(arg);
     /* Leaving uid 0 has emptied the effective set; returning fills it. */
     if (ret == -EACCES && raise && sw.uid && fs->uid == 0 &&
-        set_effective(CAP_DAC_OVERRIDE, true) == 0)
+        override_dac() == 0)
         ret = fn(arg);
     leave(fs, &sw);
     return ret;

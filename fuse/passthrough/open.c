@@ -74,9 +74,14 @@ static uint32_t reply_flags(const struct pt_fs *fs, int flags)
 static int add_handle(struct pt_fs *fs, int fd, int flags, uint64_t node_id,
                       struct fuse_open_out *out)
 {
+    int ret;
+
     *out = (struct fuse_open_out){ .open_flags = reply_flags(fs, flags) };
-    return pt_handle_add(&fs->handles, PT_HANDLE_FILE, fd, flags, node_id,
-                         &out->fh);
+    ret = pt_handle_add(&fs->handles, PT_HANDLE_FILE, fd, flags, node_id,
+                        &out->fh);
+    if (ret == 0)
+        pt_grip_note(node_id, out->fh);
+    return ret;
 }
 
 /* @fd: what an open returned; closed when it may not stay open.

@@ -112,6 +112,33 @@ int pt_reopen(struct pt_fs *fs, int fd, mode_t type, int flags);
  * Return: 0 or -errno; ids are the host's. */
 int pt_statx(int fd, const char *name, struct statx *sx, struct pt_key *key);
 
+/* grip.c */
+
+/**
+ * struct pt_grip - a file held for its attributes.
+ * @fd: the node's, O_PATH, or that of @h: a file which the guest has open.
+ *      Both are of one inode.
+ * @n:  NULL: the node is not known any more, but the file is open.
+ */
+struct pt_grip {
+    int fd;
+    mode_t type; /* S_IFMT bits */
+    struct pt_node *n;
+    struct pt_handle *h;
+};
+
+/**
+ * pt_grip() - get hold of a node's file.
+ * @fh: what the request names beside the node; 0: nothing.
+ * A node that is closed is only opened when nothing that the guest has open
+ * will do, and a file that no name leads to may still be there in that way.
+ * Return: 0, pt_grip_put() when done; -errno as pt_node_pin().
+ */
+int pt_grip(struct pt_fs *fs, uint64_t id, uint64_t fh, struct pt_grip *g);
+void pt_grip_put(struct pt_fs *fs, struct pt_grip *g);
+/* The guest has opened a file.  Context: its thread remembers the last. */
+void pt_grip_note(uint64_t id, uint64_t fh);
+
 /* lookup.c */
 
 /**

@@ -164,12 +164,55 @@ static void a_file_just_made_needs_no_descriptor(void)
     mock_stop(&m);
 }
 
+/* As unpacking an archive does: without naming the open file. */
+static void what_was_just_opened_gets_its_attributes_without(void)
+{
+    struct fuse_setattr_in in = {
+        .valid = FATTR_MODE | FATTR_MTIME | FATTR_UID | FATTR_SIZE,
+        .mode = 0604,
+        .mtime = 1234567,
+        .uid = 77,
+        .size = 3,
+    };
+    struct stat st;
+    uint64_t id, fh, id2, fh2;
+
+    if (!start())
+        return;
+    CHECK_EQ(mock_create(&m, ROOT, "f", O_RDWR, 0644, &id, &fh), 0, "");
+    CHECK_EQ(mock_setattr(&m, id, &in, NULL), 0, "");
+    CHECK_EQ(mock_getattr(&m, id, NULL), 0, "");
+    CHECK(!mock_node_is_open(&m, id), "the open file did");
+    st = mock_host_stat(&m, "f");
+    CHECK_EQ(st.st_mode & 07777, 0604, "");
+    CHECK_EQ(st.st_mtime, 1234567, "");
+    CHECK_EQ(st.st_uid, 77, "");
+    CHECK_EQ(st.st_size, 3, "");
+
+    CHECK_EQ(mock_create(&m, ROOT, "g", O_RDWR, 0644, &id2, &fh2), 0, "");
+    in.mode = 0600;
+    CHECK_EQ(mock_setattr(&m, id, &in, NULL), 0, "");
+    CHECK_EQ(mock_host_stat(&m, "f").st_mode & 07777, 0600, "the one meant");
+    CHECK_EQ(mock_host_stat(&m, "g").st_mode & 07777, 0644, "not the last");
+    CHECK_EQ(mock_release(&m, FUSE_RELEASE, id2, fh2), 0, "");
+    CHECK_EQ(mock_setattr(&m, id2, &in, NULL), 0, "closed by now");
+    CHECK_EQ(mock_host_stat(&m, "g").st_mode & 07777, 0600, "");
+    CHECK_EQ(mock_release(&m, FUSE_RELEASE, id, fh), 0, "");
+    mock_stop(&m);
+}
+
 /* The host deletes what the guest has open, and its node is closed. */
 static void an_open_file_can_be_asked_about_whatever_becomes_of_it(void)
 {
     struct fuse_getattr_in in = { .getattr_flags = FUSE_GETATTR_FH };
+    struct fuse_setattr_in set = {
+        .valid = FATTR_FH | FATTR_SIZE | FATTR_MODE,
+        .size = 2,
+        .mode = 0600,
+    };
     const struct fuse_attr_out *out;
     struct fuse_open_out other;
+    struct fuse_attr attr;
     uint64_t id, id2;
 
     if (!start())
@@ -187,6 +230,10 @@ static void an_open_file_can_be_asked_about_whatever_becomes_of_it(void)
     out = (const void *)m.r->reply;
     CHECK_EQ(out->attr.size, 4, "by the handle");
     CHECK_EQ(out->attr.nlink, 0, "");
+    set.fh = in.fh;
+    CHECK_EQ(mock_setattr(&m, id, &set, &attr), 0, "and changed");
+    CHECK_EQ(attr.size, 2, "");
+    CHECK_EQ(attr.mode & 07777, 0600, "");
     CHECK_EQ(mock_getattr(&m, id, NULL), -ESTALE, "not without");
     in.fh = other.fh;
     CHECK_EQ(mock_send(m.se, m.r, FUSE_GETATTR, id, &in, sizeof(in)), -ESTALE,
@@ -199,4 +246,5 @@ TAP_MAIN(TEST(a_file_is_opened_without_the_nodes_descriptor),
          TEST(what_a_handle_leads_to_is_looked_at_before_it_is_opened),
          TEST(a_descriptor_does_not_prove_the_handle),
          TEST(a_file_just_made_needs_no_descriptor),
+         TEST(what_was_just_opened_gets_its_attributes_without),
          TEST(an_open_file_can_be_asked_about_whatever_becomes_of_it))
