@@ -401,6 +401,8 @@ static size_t copy_spans(const struct iovec *iov, uint32_t n, uint64_t off,
             memcpy(p + off, buf + done, part);
         else
             memcpy(buf + done, p + off, part);
+        /* Not read again, see chain_read(). */
+        __asm__ __volatile__("" : : : "memory");
         done += part;
         off = 0;
     }

@@ -95,6 +95,9 @@ static inline size_t chain_read(const struct chain *c, uint64_t off, void *to,
     if (unlikely(!p))
         return chain_read_spans(c, off, to, len);
     memcpy(to, p, len);
+    /* The guest can write there all the time.  A compiler that sees the copy
+     * and its use could go back for a value to where it came from. */
+    __asm__ __volatile__("" : : : "memory");
     return len;
 }
 
