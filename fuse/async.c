@@ -78,7 +78,7 @@ void async_reap(struct queue *q)
     struct io_event ev;
     bool any = false;
 
-    if (likely(!q->aio || !aio_is_busy(q->aio)))
+    if (!q->aio)
         return;
     while (aio_take(q->aio, &ev)) {
         struct job *job = &q->jobs[ev.data];

@@ -148,7 +148,7 @@ void later_reap(struct queue *q)
     struct request_later *keep = NULL;
     bool any = false;
 
-    if (likely(q->later.n == 0))
+    if (q->later.n == 0)
         return;
     take_done(q);
     while (q->later.ready) {

@@ -139,7 +139,7 @@ static void reap_jobs(struct queue *q)
     struct job *job;
 
     /* Who puts one there after this look wakes the thread. */
-    if (likely(!atomic_load_explicit(&q->done, memory_order_relaxed)))
+    if (!atomic_load_explicit(&q->done, memory_order_relaxed))
         return;
     pthread_mutex_lock(&q->done_lock);
     job = atomic_exchange_explicit(&q->done, NULL, memory_order_relaxed);
@@ -156,9 +156,18 @@ static void reap_jobs(struct queue *q)
         queue_notify(q);
 }
 
+/* Asked after every request. */
+static inline bool has_work_away(const struct queue *q)
+{
+    return atomic_load_explicit(&q->done, memory_order_relaxed) ||
+           (q->aio && aio_is_busy(q->aio)) || q->later.n > 0;
+}
+
 /* Jobs first: one may have been detached, and be done already. */
 void queue_reap(struct queue *q)
 {
+    if (likely(!has_work_away(q)))
+        return;
     reap_jobs(q);
     async_reap(q);
     later_reap(q);
