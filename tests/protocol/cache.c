@@ -254,7 +254,7 @@ VM_TEST(nothing_is_written_back_where_nothing_is_cached,
 {
     (void)q;
     CHECK(!(agreed(vm) & FUSE_WRITEBACK_CACHE), "");
-    CHECK(daemon_log_has(vm->d, "--writeback: does nothing"), "told");
+    CHECK(daemon_wait_log(vm->d, "--writeback: does nothing"), "told");
 }
 
 VM_TEST(listing_with_attributes_can_be_had_in_every_mode,

@@ -150,7 +150,7 @@ static void a_ring_begun_anew_gets_no_old_answer(void)
             for (int k = 0; k < 50; k++)
                 vm_alive(&s.vm, VM_REQ);
             lk_wait_none(s.q);
-            CHECK(daemon_log_has(s.vm.d, "forgotten"), when[i]);
+            CHECK(daemon_wait_log(s.vm.d, "forgotten"), when[i]);
             CHECK_EQ(fc_init(s.q, 0, NULL), 0, "it boots");
             CHECK_STR(lk_host_sees(&s.vm, "f", 0, LK_END), "", "nothing stays");
             vm_alive(&s.vm, VM_REQ);

@@ -256,7 +256,7 @@ static void no_handles(struct vm *vm, struct guest_queue *q)
 {
     struct fuse_entry_out e;
 
-    CHECK(daemon_log_has(vm->d, "no file handles here"), "it says so");
+    CHECK(daemon_wait_log(vm->d, "no file handles here"), "it says so");
     CHECK_EQ(fc_lookup(q, FC_ROOT, "kernel", &e), 0, "and does without");
 }
 
@@ -285,7 +285,7 @@ static void ordinary_user(struct vm *vm, struct guest_queue *q)
 {
     struct fuse_entry_out e;
 
-    CHECK(daemon_log_has(vm->d, "no file handles here: "), "not for them");
+    CHECK(daemon_wait_log(vm->d, "no file handles here: "), "not for them");
     CHECK_EQ(fc_mkdir(q, NULL, FC_ROOT, "d", 0755, &e), 0, "all the same");
     CHECK_EQ(fc_lookup(q, e.nodeid, "x", &e), -ENOENT, "");
 }

@@ -218,7 +218,7 @@ static void refused(const char *path)
     if (!d)
         return;
     CHECK(daemon_wait_log(d, "neither a directory nor a regular file"), path);
-    CHECK(daemon_log_has(d, path), "it says which");
+    CHECK(daemon_wait_log(d, path), "it says which");
     if (!CHECK(daemon_wait_gone(d), "it does not go on"))
         kill(daemon_pid(d), SIGTERM);
     daemon_end(d, END_NONZERO);
