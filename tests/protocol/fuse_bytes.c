@@ -372,10 +372,10 @@ static bool has_xattrs(const struct vm *vm)
 static size_t is_listed(struct vm *vm, const uint8_t *at, bool plus)
 {
     size_t head = plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
-    struct {
+    union {
         struct fuse_direntplus e;
-        char name[64];
-    } want = { 0 };
+        char room[FUSE_NAME_OFFSET_DIRENTPLUS + 64];
+    } want = { .room = { 0 } };
     struct fuse_dirent *d = &want.e.dirent;
     struct fuse_entry_out e;
     struct fuse_attr a;

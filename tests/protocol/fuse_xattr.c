@@ -452,7 +452,7 @@ static void name_of(char *buf, size_t len, const char *begin)
 
 VM_TEST(a_name_has_255_bytes_on_the_host, &all_map)
 {
-    char name[300], host[300];
+    char name[300], host[sizeof(name) + 16];
     struct fuse_entry_out e;
 
     CHECK_EQ(fc_mkdir(q, NULL, FC_ROOT, "d", 0755, &e), 0, "");
