@@ -104,7 +104,7 @@ static void it_takes_its_handle_when_it_is_closed(void)
     CHECK_EQ(mock_lookup(&m, d, "f", &f), 0, "opened by its handle");
     mock_close_node(&m, d);
     CHECK_EQ(atomic_load(&taken), 1, "once");
-    CHECK_EQ(rename(mock_path(&m, "d"), mock_path(&m, "e")), 0, "");
+    CHECK_EQ(renameat(m.root_fd, "d", m.root_fd, "e"), 0, "");
     CHECK_EQ(mock_lookup(&m, d, "f", &f), 0, "whatever its name");
     mock_forget(&m, f, 2);
     mock_forget(&m, d, 2);
