@@ -163,10 +163,18 @@ do_it_all_ends()
     umount /tmp/pinned
     umount $n
     echo 0 >/proc/fs/nfsd/threads
-    # The paths in what was told to the server hold the share.
+    # The paths in what was told to the server hold the share, and so does what
+    # its threads still had, for a moment.
+    tries=20
     date +%s >$rpc/nfsd.export/flush
     date +%s >$rpc/nfsd.fh/flush
-    umount $m
+    until umount $m; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ]
+        sleep 1
+        date +%s >$rpc/nfsd.export/flush
+        date +%s >$rpc/nfsd.fh/flush
+    done
 }
 
 step the_share_mounts
