@@ -170,6 +170,8 @@ static uint32_t advance(struct pt_ring *r, _Atomic uint64_t **place)
     return at / r->n;
 }
 
+/* Release, and acquire where a place is read: a slot is written to, at the
+ * first time, before it is known to who closes its node. */
 static bool claim_place(struct pt_nodes *t, const struct pt_node *n)
 {
     struct pt_ring *r = &t->ring;
@@ -177,13 +179,13 @@ static bool claim_place(struct pt_nodes *t, const struct pt_node *n)
     for (uint64_t i = 0; i < (uint64_t)r->n * ROUNDS; i++) {
         _Atomic uint64_t *place;
         uint32_t turn = advance(r, &place);
-        uint64_t old = atomic_load_explicit(place, memory_order_relaxed);
+        uint64_t old = atomic_load_explicit(place, memory_order_acquire);
 
         if (old && close_node(t, old, (enum round)(i / r->n)) == NODE_BUSY)
             continue;
         if (atomic_compare_exchange_strong_explicit(
                 place, &old, ENTRY(turn, life_of(n), n->slot.idx),
-                memory_order_relaxed, memory_order_relaxed))
+                memory_order_release, memory_order_relaxed))
             return true;
     }
     return false;
@@ -200,7 +202,7 @@ static bool close_one(struct pt_nodes *t)
         uint64_t old;
 
         advance(r, &place);
-        old = atomic_load_explicit(place, memory_order_relaxed);
+        old = atomic_load_explicit(place, memory_order_acquire);
         if (!old)
             continue;
         closed = close_node(t, old, (enum round)(i / r->n));
