@@ -80,16 +80,29 @@ static void a_file_is_opened_without_the_nodes_descriptor(void)
     mock_stop(&m);
 }
 
+/* A node with the attributes of "f" and the handle of @other: one name went
+ * from file to file between the two calls.  Return: its id. */
+static uint64_t insert_mixed(const char *other)
+{
+    struct statx sx;
+    struct pt_key key;
+    struct pt_fh fh;
+    uint32_t mnt_id;
+    uint64_t id = 0;
+
+    CHECK_EQ(pt_statx(m.root_fd, "f", &sx, &key), 0, "");
+    CHECK_EQ(pt_fh_get(m.root_fd, other, &fh, &mnt_id), 0, "");
+    CHECK(pt_mount_get(&m.fs->nodes.mounts, mnt_id), "");
+    CHECK_EQ(pt_node_insert(&m.fs->nodes, &key, S_IFREG, -1, &fh, &id), 1, "");
+    return id;
+}
+
 /* A handle that was taken of another file than the attributes: were it opened
  * before that is seen, this would not end, or it would be cut. */
 static void what_a_handle_leads_to_is_looked_at_before_it_is_opened(void)
 {
     static const char *const names[] = { "fifo", "other" };
     struct fuse_open_out o;
-    struct statx sx;
-    struct pt_key key;
-    struct pt_fh fh;
-    uint32_t mnt_id;
     uint64_t id;
 
     if (!start())
@@ -98,11 +111,7 @@ static void what_a_handle_leads_to_is_looked_at_before_it_is_opened(void)
     mock_host_file(&m, "other", "text");
     CHECK_EQ(mkfifo(mock_path(&m, "fifo"), 0600), 0, "");
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        CHECK_EQ(pt_statx(m.root_fd, "f", &sx, &key), 0, "");
-        CHECK_EQ(pt_fh_get(m.root_fd, names[i], &fh, &mnt_id), 0, "");
-        CHECK(pt_mount_get(&m.fs->nodes.mounts, mnt_id), "");
-        CHECK_EQ(pt_node_insert(&m.fs->nodes, &key, S_IFREG, -1, &fh, &id), 1,
-                 "");
+        id = insert_mixed(names[i]);
         CHECK_EQ(mock_open(&m, FUSE_OPEN, id, O_WRONLY | O_TRUNC, &o), -ESTALE,
                  names[i]);
         mock_forget(&m, id, 1);
@@ -117,20 +126,13 @@ static void a_descriptor_does_not_prove_the_handle(void)
     struct fuse_open_out o;
     struct fuse_attr at;
     struct pt_node *n;
-    struct statx sx;
-    struct pt_key key;
-    struct pt_fh fh;
-    uint32_t mnt_id;
     uint64_t id;
 
     if (!start())
         return;
     mock_host_file(&m, "f", "text");
     mock_host_file(&m, "other", "more text");
-    CHECK_EQ(pt_statx(m.root_fd, "f", &sx, &key), 0, "");
-    CHECK_EQ(pt_fh_get(m.root_fd, "other", &fh, &mnt_id), 0, "");
-    CHECK(pt_mount_get(&m.fs->nodes.mounts, mnt_id), "");
-    CHECK_EQ(pt_node_insert(&m.fs->nodes, &key, S_IFREG, -1, &fh, &id), 1, "");
+    id = insert_mixed("other");
     CHECK_EQ(mock_named(&m, FUSE_UNLINK, ROOT, NULL, 0, "f", NULL), 0, "");
     CHECK_EQ(mock_getattr(&m, id, &at), 0, "held by its descriptor");
     CHECK_EQ(at.size, 4, "");
