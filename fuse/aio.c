@@ -58,9 +58,13 @@ void aio_destroy(struct aio *a)
     free(a);
 }
 
+/* Not once another thread has had more luck: its reads are to be found. */
 static int refuse(struct aio *a, const char *what)
 {
-    atomic_store_explicit(&a->state, AIO_REFUSED, memory_order_relaxed);
+    uint32_t untried = AIO_UNTRIED;
+
+    if (!atomic_compare_exchange_strong(&a->state, &untried, AIO_REFUSED))
+        return -EAGAIN;
     log_info("fuse: no asynchronous I/O: %s; O_DIRECT goes by the thread pool",
              what);
     return -EOPNOTSUPP;

@@ -70,9 +70,10 @@ static void sample_thread(struct life_pass *p, pthread_t t)
     sample(p);
 }
 
-static void sample_all(struct device *d)
+/* Up to the interrupt: by then what others have under way has ended, and does
+ * not look like progress of the one that hangs. */
+static void sample_async(struct device *d)
 {
-    for_each_thread(d, sample_thread);
     for (uint32_t i = 0; i < d->nrings; i++) {
         if (d->queue[i])
             async_sample(d->queue[i]);
@@ -273,12 +274,13 @@ static int step(struct rescue *r)
     int ret;
 
     if (!r->sampled) {
-        sample_all(r->d);
+        for_each_thread(r->d, sample_thread);
         r->sampled = true;
+    }
+    if (waited_ms < RESCUE_INTERRUPT_MS) {
+        sample_async(r->d);
         return 0;
     }
-    if (waited_ms < RESCUE_INTERRUPT_MS)
-        return 0;
     if (waited_ms < RESCUE_GIVE_UP_MS || r->given_up) {
         for_each_thread(r->d, interrupt_thread);
         return 0;
