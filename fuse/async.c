@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "fuse/aio.h"
-#include "fuse/pool.h"
 #include "fuse/queue.h"
 #include "virtiofsd/base/log.h"
 #include "virtiofsd/base/probes.h"
@@ -85,7 +84,7 @@ void async_reap(struct queue *q)
 
         job->begun = false;
         if (ev.res == -EAGAIN) {
-            pool_submit(q->dev->pool, job);
+            queue_hand_over(q, job);
             continue;
         }
         end(q, job, ev.res);

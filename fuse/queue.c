@@ -173,6 +173,13 @@ void queue_reap(struct queue *q)
     later_reap(q);
 }
 
+/* @job's place may be older than the queue, see queue_replace(). */
+void queue_hand_over(struct queue *q, struct job *job)
+{
+    job->q = q;
+    pool_submit(q->dev->pool, job);
+}
+
 static void serve_pooled(struct queue *q, uint16_t head)
 {
     struct job *job = &q->jobs[head];
@@ -184,8 +191,7 @@ static void serve_pooled(struct queue *q, uint16_t head)
         return;
     }
     job->busy = true;
-    job->q = q;
-    pool_submit(q->dev->pool, job);
+    queue_hand_over(q, job);
 }
 
 /* What a ring's thread does next. */

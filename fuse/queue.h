@@ -134,6 +134,9 @@ int queue_replace(struct queue *old, struct queue **q);
 /* Free a queue whose thread has ended. */
 void queue_destroy(struct queue *q);
 
+/* Leave @job, which is in flight, to the pool.  Context: the ring's thread. */
+void queue_hand_over(struct queue *q, struct job *job);
+
 /* A pool worker has finished @job. */
 void queue_job_done(struct queue *q, struct job *job);
 

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/protocol/hang_lib.h"
 #include "tests/protocol/sched_lib.h"
 
 /*
@@ -81,6 +82,18 @@ static bool open_file(struct vm *vm, struct guest_queue *q)
            CHECK_EQ(
                fc_open(q, FUSE_OPEN, f->e.nodeid, O_RDWR | O_DIRECT, &f->o), 0,
                "");
+}
+
+/* New data, in the host's memory alone.  The file is not cut first: ext4 would
+ * begin to write it when it is closed. */
+static void write_on_host(const struct vm *vm, uint32_t seed)
+{
+    int fd = open(daemon_path(vm->d, "f"), O_WRONLY | O_CLOEXEC);
+
+    fill_pattern(file.data, sizeof(file.data), seed);
+    CHECK_EQ(pwrite(fd, file.data, sizeof(file.data), 0), sizeof(file.data),
+             "by the host");
+    close(fd);
 }
 
 static void put(struct guest_queue *q, struct read *r, uint64_t off)
@@ -204,8 +217,7 @@ VM_TEST(what_the_host_has_just_written_is_read, OPTS)
     if (!open_file(vm, q))
         return;
     for (int round = 0; round < 10; round++) {
-        fill_pattern(file.data, sizeof(file.data), (uint32_t)round);
-        host_write(vm, "f", file.data, sizeof(file.data));
+        write_on_host(vm, (uint32_t)round);
         put_all(q);
         for (int i = 0; i < DEPTH; i++)
             take(q, BYTES);
@@ -371,6 +383,48 @@ VM_TEST(a_ring_stops_although_a_read_never_ends, OPTS)
     hold_end(&h);
 }
 
+/* All threads of the pool hang, and the ring's too: it gets a new one, which
+ * knows the heads' places from before. */
+static void what_is_not_begun_is_read_for_a_new_thread(void)
+{
+    static const char *const args[] = { "--allow-direct-io",
+                                        "--thread-pool-size=2", NULL };
+    struct scene s = { .fs = NULL };
+    struct guest_queue *q = &s.vm.q[1];
+    struct fuse_read_in in[3];
+    struct fm m[3];
+    uint16_t head;
+    uint32_t base = 0, used;
+
+    if (!hang_begin(&s, &(struct vm_opts){ .d = { .args = args } }))
+        goto out;
+    for (int i = 0; i < 3; i++) {
+        hang_make_read(q, &m[i], &in[i]);
+        in[i].offset = (uint64_t)i * HANGFS_BYTES;
+    }
+    hang_put_each(&s, q, m, 3);
+    CHECK_EQ(fe_get_base(&s.vm.fe, q->idx, &base), 0, "the ring stops");
+    for (int i = 0; i < 3; i++)
+        CHECK(guest_take(q, &head, &used), "all were given up");
+    guest_queue_reset(q, 0);
+    CHECK_EQ(fe_ring_start(&s.vm.fe, q, 0), 0, "");
+    CHECK_EQ(fe_ring_enable(&s.vm.fe, q, true), 0, "");
+    if (!open_file(&s.vm, q))
+        goto out;
+    for (int round = 0; round < 10; round++) {
+        write_on_host(&s.vm, (uint32_t)round);
+        put_all(q);
+        for (int i = 0; i < DEPTH; i++) {
+            if (!take(q, BYTES))
+                goto out;
+        }
+    }
+out:
+    if (s.vm.d)
+        unlink(daemon_path(s.vm.d, "f"));
+    hang_end(&s);
+}
+
 TAP_MAIN(TEST(each_read_is_answered_once_and_right),
          TEST(what_the_host_has_just_written_is_read),
          TEST(the_files_end_cuts_reads_short),
@@ -378,4 +432,5 @@ TAP_MAIN(TEST(each_read_is_answered_once_and_right),
          TEST(a_ring_that_stops_has_answered_all),
          TEST(a_head_offered_twice_breaks_only_the_ring),
          TEST(a_read_is_begun_when_its_ring_is_anothers),
-         TEST(a_ring_stops_although_a_read_never_ends))
+         TEST(a_ring_stops_although_a_read_never_ends),
+         TEST(what_is_not_begun_is_read_for_a_new_thread))

@@ -108,3 +108,29 @@ void hang_take_read(struct guest_queue *q, struct fm *m)
     if (CHECK_EQ(guest_wait(q, &head, &used), 0, "the READ comes back"))
         CHECK_EQ(fm_reply(q, m, used), 0, "well");
 }
+
+void hang_make_lookup(struct guest_queue *q, struct fm *m, const char *name)
+{
+    static uint64_t dir;
+    struct fuse_entry_out e;
+
+    if (CHECK_EQ(fc_lookup(q, FC_ROOT, "hang", &e), 0, "hang"))
+        dir = e.nodeid;
+    fm_init(m, FUSE_LOOKUP, dir);
+    fm_add_name(m, name);
+    m->room = sizeof(e);
+}
+
+void hang_put_each(struct scene *s, struct guest_queue *q, struct fm *m,
+                   unsigned int n)
+{
+    size_t each = fm_bytes(&m[0]);
+
+    CHECK(guest_queue_buf(q, HANG_SLOT + n * each), "room");
+    for (unsigned int i = 0; i < n; i++) {
+        CHECK_EQ(fm_put(q, &m[i], HANG_SLOT + i * each), 0, "it fits");
+        guest_publish(q);
+        guest_kick(q);
+        CHECK(hangfs_wait_asked(s->fs), "it hangs");
+    }
+}

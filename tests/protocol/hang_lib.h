@@ -25,6 +25,11 @@ bool hang_begin(struct scene *s, const struct vm_opts *opts);
 void hang_end(struct scene *s);
 size_t hang_threads(pid_t pid);
 
+/* A LOOKUP of @name in the directory that hangs. */
+void hang_make_lookup(struct guest_queue *q, struct fm *m, const char *name);
+/* Put @n requests of one size on the ring, each when the one before hangs. */
+void hang_put_each(struct scene *s, struct guest_queue *q, struct fm *m,
+                   unsigned int n);
 /* Put @m on the ring, at HANG_SLOT; return when it hangs in the file system. */
 void hang_put(struct scene *s, struct guest_queue *q, struct fm *m);
 /* A READ of the file that hangs; @in is the caller's. */

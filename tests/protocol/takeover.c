@@ -19,19 +19,6 @@ static unsigned int pick(unsigned int n)
     return (unsigned int)(seed >> 33) % n;
 }
 
-/* A LOOKUP of @name in the directory that hangs. */
-static void make_lookup(struct guest_queue *q, struct fm *m, const char *name)
-{
-    static uint64_t dir;
-    struct fuse_entry_out e;
-
-    if (CHECK_EQ(fc_lookup(q, FC_ROOT, "hang", &e), 0, "hang"))
-        dir = e.nodeid;
-    fm_init(m, FUSE_LOOKUP, dir);
-    fm_add_name(m, name);
-    m->room = sizeof(e);
-}
-
 static void take_lookup(struct guest_queue *q, struct fm *m)
 {
     uint16_t head;
@@ -50,7 +37,7 @@ static void a_slow_request_lets_others_of_its_queue_pass(void)
 
     if (hang_begin(&s, &(struct vm_opts){ 0 })) {
         for (int i = 0; i < 5; i++) {
-            make_lookup(q, &m, "slow");
+            hang_make_lookup(q, &m, "slow");
             /* Also when nothing was going on, and nobody was looking. */
             usleep(i % 2 ? 300000 : 0);
             hang_put(&s, q, &m);
@@ -67,6 +54,7 @@ static void a_slow_request_lets_others_of_its_queue_pass(void)
 static void as_many_as_there_are_threads_may_be_stuck(void)
 {
     static const char *const args[] = { "--thread-pool-size=3", NULL };
+    static const char *const names[] = { "slow0", "slow1", "slow2", "slow3" };
     struct scene s = { .fs = NULL };
     struct guest_queue *q = &s.vm.q[1];
     struct fm m[4];
@@ -74,20 +62,9 @@ static void as_many_as_there_are_threads_may_be_stuck(void)
     uint32_t used;
 
     if (hang_begin(&s, &(struct vm_opts){ .d = { .args = args } })) {
-        make_lookup(q, &m[0], "slow0");
-        CHECK(guest_queue_buf(q, HANG_SLOT + 4 * fm_bytes(&m[0])), "room");
-        for (int i = 0; i < 4; i++) {
-            char name[8];
-
-            snprintf(name, sizeof(name), "slow%d", i);
-            if (i > 0)
-                make_lookup(q, &m[i], name);
-            CHECK_EQ(fm_put(q, &m[i], HANG_SLOT + (size_t)i * fm_bytes(&m[0])),
-                     0, "it fits");
-            guest_publish(q);
-            guest_kick(q);
-            CHECK(hangfs_wait_asked(s.fs), "it hangs");
-        }
+        for (int i = 0; i < 4; i++)
+            hang_make_lookup(q, &m[i], names[i]);
+        hang_put_each(&s, q, m, 4);
         vm_alive(&s.vm, 2);
         CHECK(!guest_take(q, &head, &used), "none is answered");
         hangfs_answer_slow(s.fs);
